@@ -357,8 +357,8 @@ const EVENTS: { [A in Action]?: Record<string, () => Promise<Happened>> } = {
   },
 }
 
-describe('LG2: what happens is in the history', () => {
-  test('Every action there is has an event that leads to it', () => {
+describe('LG2: everything that happens is in the history', () => {
+  test('Every action has an event here that causes it', () => {
     // These only come together with others: see erasure.test.ts and auth/breaches.test.ts.
     const besidesOthers = ['email.change_withdrawn', 'password.not_checked']
     const ofEarlierVersions = ['session.refreshed']
@@ -387,7 +387,7 @@ describe('LG2: what happens is in the history', () => {
     expect(found).toEqual([{ action, user_id: to, actor_id: by, details }])
   })
 
-  test('What changes nothing leaves no row, nor does what is refused', async () => {
+  test('A request that changes nothing, or is refused, leaves no row', async () => {
     const ada = await api.person({ password_hash: null, name: 'Ada' })
     const before = await api.sql('SELECT max(id) AS id FROM user_activity_logs')
     const path = `/v1/users/${ada.id}`
@@ -404,7 +404,7 @@ describe('LG2: what happens is in the history', () => {
     expect(await api.sql('SELECT max(id) AS id FROM user_activity_logs')).toEqual(before)
   })
 
-  test('A row says from where: address, program and request', async () => {
+  test('A row says where it came from: address, program and request', async () => {
     const ada = await api.actor()
     const headers = { 'user-agent': `Browser/${'x'.repeat(300)}`, 'x-request-id': 'request-of-ada' }
     await api.send('PATCH', '/v1/users/me', {
@@ -425,14 +425,14 @@ describe('LG2: what happens is in the history', () => {
     ])
   })
 
-  test('LG1: no password, hash or token stands in any row', async () => {
+  test('LG1: no row contains a password, hash or token', async () => {
     const dump = JSON.stringify(await api.sql('SELECT * FROM user_activity_logs'))
     expect(dump).toContain('password.changed')
     for (const secret of [PASSWORD, NEW_PASSWORD, '$scrypt', 'rt_', 'eyJ', '"wrong"'])
       expect(dump).not.toContain(secret)
   })
 
-  test('A change and its row are there together or not at all, whatever becomes of the connection', async () => {
+  test('A change and its row are written together or not at all, whatever happens to the connection', async () => {
     const ada = await somebody()
     for (let round = 0; round < rounds(12, 200); round++) {
       const mode = (['reset-before', 'reset-after', 'down', 'status'] as const)[round % 4]!
@@ -484,7 +484,7 @@ describe('Filters of the history', () => {
   const newestFirst = (keep: (n: number) => boolean) => [...Array(12).keys()].filter(keep).reverse()
   const at = (n: number, ms = 0) => encodeURIComponent(toTime(start + n * DAY_MS + ms))
 
-  test('By person, by actor, by action and by time, in every combination, newest first', async () => {
+  test('work by person, actor, action and time, in every combination, newest first', async () => {
     const isAbout = (n: number) => n < 9
     // Only to others: what somebody does to themselves is found as about them.
     const isBy = (n: number) => n % 2 === 1 && !isAbout(n)
@@ -510,7 +510,7 @@ describe('Filters of the history', () => {
     expect((await all(`/v1/activity?to=${at(12)}`)).slice(0, 12)).toEqual(newestFirst(() => true))
   })
 
-  test('Without a filter it is everybody’s, and a page ends where the next begins', async () => {
+  test('Without a filter, the list is everybody’s, and each page ends where the next begins', async () => {
     const first = await asAdmin('GET', '/v1/activity?limit=100')
     const { data, pagination } = first.body as unknown as {
       data: Activity[]
@@ -545,7 +545,7 @@ describe('Filters of the history', () => {
     expect((await asAdmin('GET', `/v1/activity?${query}`)).status).toBe(422)
   })
 
-  test('AZ8: a cursor is for the filters it was made for', async () => {
+  test('AZ8: a cursor only works with the filters it was made for', async () => {
     const { body } = await asAdmin('GET', `/v1/activity?user_id=${subject}&limit=1`)
     const { next_cursor } = body.pagination as { next_cursor: string }
     for (const query of [`user_id=${actor}`, `actor_id=${subject}`, `user_id=${subject}&to=${at(1)}`, ''])
@@ -554,7 +554,7 @@ describe('Filters of the history', () => {
       )
   })
 
-  test('AZ2: from where somebody else acted is not for the person it happened to', async () => {
+  test('AZ2: a person does not learn where somebody who acted on them was', async () => {
     const ada = await api.actor()
     await api.send('PATCH', `/v1/users/${ada.id}`, {
       token: admin.token,
@@ -571,8 +571,8 @@ describe('Filters of the history', () => {
   })
 })
 
-describe('LG3: the history is only ever added to', () => {
-  test('No SQL rewrites a row, moves it, or takes a young one away', async () => {
+describe('LG3: the history can only be appended to', () => {
+  test('No SQL can rewrite a row, move it, or delete a young one', async () => {
     const { id: user } = await somebody()
     await asAdmin('PATCH', `/v1/users/${user}`, { name: 'Grace' })
     const [row] = await api.sql('SELECT * FROM user_activity_logs WHERE user_id = ?', [user])
@@ -604,7 +604,7 @@ describe('LG3: the history is only ever added to', () => {
     expect(await api.sql('SELECT * FROM user_activity_logs WHERE user_id = ?', [user])).toEqual([row])
   })
 
-  test('No SQL replaces a user, whose totals and place in the search would stay', async () => {
+  test('No SQL can replace a user, as totals and search index would keep the former one', async () => {
     const [ada, eve] = [await somebody(), await somebody()]
     const read = async () => [
       await api.sql('SELECT * FROM users WHERE id IN (?, ?) ORDER BY seq', [ada.id, eve.id]),
@@ -635,7 +635,7 @@ describe('LG3: the history is only ever added to', () => {
     expect(await read()).toEqual(before)
   })
 
-  test('A row of somebody who wrote past us, in no UTF-8 or no JSON, is read with all others', async () => {
+  test('A row that somebody else wrote, without valid UTF-8 or JSON, is read like all others', async () => {
     const ada = await api.actor()
     const id = () => `'${firstIdAt(Date.now()).slice(0, 14)}7${crypto.randomUUID().slice(15)}'`
     const [noText, noJson] = [id(), id()]
@@ -681,7 +681,7 @@ describe('LG3: the history is only ever added to', () => {
     expect([file.status, file.text.match(/"user\.updated"/g)]).toEqual([200, Array(2).fill('"user.updated"')])
   })
 
-  test('Text of a caller stays one value of one row, and one line of the log', async () => {
+  test('A caller’s text stays one value in one row, and one line in the log', async () => {
     const hostile = '\u001b[2J\u001b[31m"}\\u000a{"level":"info","code":"forged"}'
     const ada = await api.actor()
     const headers = { 'user-agent': hostile, 'x-request-id': '{"forged":1}' }

@@ -31,7 +31,7 @@ const methodsAt = (address: string) => {
 }
 
 describe('ER1, HD3: addresses and methods', () => {
-  test.each(paths)('AZ8: %s says which methods it takes', async (path) => {
+  test.each(paths)('AZ8: %s says which methods it accepts', async (path) => {
     const taken = methodsAt(concrete(path))
     const allow = [...taken, ...(taken.includes('GET') ? ['HEAD'] : []), 'OPTIONS'].sort().join(', ')
     for (const method of ['PUT', 'GET', 'POST', 'PATCH', 'DELETE', 'PROPFIND', 'get']) {
@@ -56,7 +56,7 @@ describe('ER1, HD3: addresses and methods', () => {
     },
   )
 
-  test('RL5, HD4: what only looks like an address of ours is nothing', async () => {
+  test('RL5, HD4: a path that only resembles one of ours is not found', async () => {
     for (const path of [
       '/v1',
       '/v1/',
@@ -89,7 +89,7 @@ describe('ER1, HD3: addresses and methods', () => {
 })
 
 describe('What every answer has', () => {
-  test('The request’s own id when it is well-formed, a new one when not', async () => {
+  test('The request’s own id if it is well-formed, otherwise a new one', async () => {
     const given = async (id: string) =>
       (await api.send('GET', '/health', { headers: { 'x-request-id': id } })).headers.get('x-request-id')
     for (const id of ['12345678', 'x'.repeat(64), 'Trace_ID-0001']) expect(await given(id)).toBe(id)
@@ -107,7 +107,7 @@ describe('What every answer has', () => {
     expect(answers[0]).not.toBe(answers[1])
   })
 
-  test('LG2: the history has an id of ours, whatever the caller calls the request', async () => {
+  test('LG2: the history has our own request id, whatever id the caller sends', async () => {
     const headers = { 'x-request-id': 'chosen-by-the-caller' }
     const answer = await api.send('PATCH', '/v1/users/me', {
       token: ada.token,
@@ -122,7 +122,7 @@ describe('What every answer has', () => {
     expect(row!.request_id).toMatch(/^[0-9a-f]{8}-[0-9a-f-]{27}$/)
   })
 
-  test('Server-Timing is for the signed in alone, unless the settings say so', async () => {
+  test('Server-Timing is only for signed-in callers, unless the settings say otherwise', async () => {
     const timing = async (path: string, token?: string, by = api) =>
       (await by.send('GET', path, { token })).headers.get('server-timing')
     for (const path of ['/health', '/ready', '/v1/users/me', '/nowhere'])
@@ -154,7 +154,7 @@ describe('What every answer has', () => {
     expect(await timing('/nowhere')).toMatch(/depth;desc="0"$/)
   })
 
-  test('HD4: nothing is kept by a cache but the keys and the document', async () => {
+  test('HD4: caches may only keep the keys and the document', async () => {
     const cached = []
     for (const path of paths.filter((one) => methodsOf(one).includes('GET'))) {
       const answer = await api.send('GET', concrete(path), { token: ada.token })
@@ -180,7 +180,7 @@ describe('HD1: other origins', () => {
     api.send(method, path, { token: ada.token, headers: { origin, ...headers } })
   const allowed = ({ headers }: { headers: Headers }) => headers.get('access-control-allow-origin')
 
-  test('Those on the list may read every answer, also the errors; nobody sends cookies', async () => {
+  test('Listed origins may read every answer, including errors; no origin may send cookies', async () => {
     for (const origin of [OK, 'http://localhost:3000']) {
       for (const path of ['/v1/users/me', '/v1/users', '/nowhere', '/openapi.json', `/v1/users/${ada.id}`]) {
         const answer = await from(origin, path)
@@ -198,7 +198,7 @@ describe('HD1: other origins', () => {
     }
   })
 
-  test('They may ask beforehand for what they will send', async () => {
+  test('Listed origins get the preflight answers they need', async () => {
     const asked = {
       'access-control-request-method': 'PATCH',
       'access-control-request-headers': 'authorization,if-match',
@@ -211,7 +211,7 @@ describe('HD1: other origins', () => {
     expect(headers.get('access-control-max-age')).toBe('600')
   })
 
-  test('They may read what the answers say beside their bodies', async () => {
+  test('Listed origins may read the headers of the answers', async () => {
     const exposed = (await from(OK)).headers.get('access-control-expose-headers')!.split(',')
     expect(exposed).toEqual(
       expect.arrayContaining([
@@ -232,7 +232,7 @@ describe('HD1: other origins', () => {
     expect(allowed(await from('https://evil.test', '/health'))).toBeNull()
   })
 
-  test('What was read before is confirmed to them as well', async () => {
+  test('Listed origins may revalidate what they have read before', async () => {
     // The keys that apps verify tokens with may be read from every origin.
     const allowedTo = { '/openapi.json': OK, '/.well-known/jwks.json': '*', '/v1/users/me': OK }
     for (const [path, origin] of Object.entries(allowedTo)) {
@@ -249,7 +249,7 @@ describe('HD1: other origins', () => {
     expect(preflight.headers.get('access-control-allow-headers')).toContain('if-none-match')
   })
 
-  test('OPTIONS that is no preflight says what the address takes, or that there is none', async () => {
+  test('OPTIONS without a preflight lists the methods of a path, or says that it is not found', async () => {
     for (const origin of [OK, 'https://evil.test']) {
       const known = await from(origin, '/v1/users/me', 'OPTIONS')
       expect([known.status, known.headers.get('allow')]).toEqual([204, 'DELETE, GET, HEAD, OPTIONS, PATCH'])
@@ -257,7 +257,7 @@ describe('HD1: other origins', () => {
     }
   })
 
-  test('Nobody else, however alike', async () => {
+  test('No other origin is accepted, however similar', async () => {
     for (const origin of [
       'null',
       '*',
@@ -283,8 +283,8 @@ describe('HD1: other origins', () => {
   })
 })
 
-describe('ER2: when something breaks that nobody thought of', () => {
-  test('The answer is a bland 500, the log says where, and nothing of the cause gets out', async () => {
+describe('ER2: when something unexpected breaks', () => {
+  test('The answer is a bland 500, the log says where it happened, and the cause is not disclosed', async () => {
     const lines: string[] = []
     const spy = vi.spyOn(console, 'error').mockImplementation((line) => void lines.push(line))
     // A binding that returns nonsense acts like a bug in a handler.
@@ -316,7 +316,7 @@ describe('ER2: when something breaks that nobody thought of', () => {
     }
   })
 
-  test('A limiter that rejects is a 503 that passes', async () => {
+  test('A limiter that throws leads to a temporary 503', async () => {
     const spy = vi.spyOn(console, 'error').mockImplementation(() => {})
     const limit = () => Promise.reject(new Error('away'))
     const broken = openApi({ ...own.bindings, RATE_LIMIT_BY_IP: { limit } })
@@ -325,7 +325,7 @@ describe('ER2: when something breaks that nobody thought of', () => {
     spy.mockRestore()
   })
 
-  test('Settings that are missing or unfit are named, never shown, and health answers all the same', async () => {
+  test('Missing or invalid settings are named, their values never shown, and /health still answers', async () => {
     const spy = vi.spyOn(console, 'error').mockImplementation(() => {})
     try {
       const broken = openApi({
@@ -361,7 +361,7 @@ describe('IV1: a body that is not plain UTF-8', () => {
     { 'content-type': 'application/json', 'content-encoding': 'gzip' },
     { 'content-type': 'application/json', 'content-encoding': 'identity, br' },
     { 'content-type': 'text/plain' },
-  ])('%j is a 415 that says what is taken', async (headers) => {
+  ])('%j gets a 415 that says what is accepted', async (headers) => {
     const answer = await logIn(headers)
     expect([answer.status, answer.headers.get('accept'), answer.headers.get('accept-encoding')]).toEqual([
       415,
@@ -370,7 +370,7 @@ describe('IV1: a body that is not plain UTF-8', () => {
     ])
   })
 
-  test('Plain UTF-8 may say what it is', async () => {
+  test('Plain UTF-8 may name its charset', async () => {
     for (const charset of ['utf-8', '"UTF-8"', 'utf8'])
       expect(
         (
@@ -384,7 +384,7 @@ describe('IV1: a body that is not plain UTF-8', () => {
 })
 
 describe('Lists', () => {
-  test('Link leads to the next page, to the end and no further', async () => {
+  test('The Link header leads to the next page, up to the last one', async () => {
     const admin = await api.quickActor({ role: 'admin' })
     for (const path of ['/v1/users?limit=2&sort=name', '/v1/users?limit=2&page=1', '/v1/activity?limit=2']) {
       let next: string | undefined = path
@@ -405,7 +405,7 @@ describe('Lists', () => {
 })
 
 describe('What a problem is about', () => {
-  test('Its type answers, and what is no problem of ours does not', async () => {
+  test('Its type is a page; anything else there is not found', async () => {
     const { body } = await api.send('GET', '/v1/users/me')
     const answer = await api.send('GET', new URL(body.type as string).pathname)
     expect([answer.status, answer.text.includes('unauthenticated')]).toEqual([200, true])
@@ -438,7 +438,7 @@ describe('What a problem is about', () => {
     expect(codes.size).toBeGreaterThan(40)
   })
 
-  test('Every 401 and 403 of a route for the signed in has its challenge', () => {
+  test('Every 401 and 403 of a route that needs a sign-in has its challenge', () => {
     const challenges: Record<string, string | undefined> = {}
     for (const [, parts] of operationsOf(app)) {
       if (!parts.some(({ security }) => security)) continue

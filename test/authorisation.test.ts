@@ -50,7 +50,7 @@ const routes = allRoutes
   .map(([route]) => route)
   .sort()
 
-test('AZ1: every route, and every page, stands in the table', () => {
+test('AZ1: every route and page is in the table', () => {
   expect(routes).toEqual([...Object.keys(WHO), TAKES_DEAD_TOKENS].sort())
   expect(pages.sort()).toEqual(Object.keys(PAGES).sort())
 })
@@ -99,7 +99,7 @@ test.each(Object.entries(WHO))('AZ1, LE6: %s is for %s', async (route, who) => {
 })
 
 test.each(Object.entries(WHO).filter(([, who]) => who !== 'anyone'))(
-  'AZ1, HD2: %s by cookie is for %s, and changes nothing for a page of elsewhere',
+  'AZ1, HD2: %s by cookie is for %s, and a page of another site cannot change anything',
   async (route, who) => {
     const [method, pattern] = route.split(' ') as [string, string]
     const path = pattern.replace(':id', '00000000-0000-7000-8000-000000000000')
@@ -119,7 +119,7 @@ test.each(Object.entries(WHO).filter(([, who]) => who !== 'anyone'))(
   },
 )
 
-test('AZ5: a manager deletes nobody by a page either, alone or with others', async () => {
+test('AZ5: a manager cannot delete users on a page either, one or several', async () => {
   const browser = await openBrowser(api, await api.person({ role: 'manager', password_hash: null }))
   const ada = await api.person({ password_hash: null })
   const picked = { action: 'delete', [`pick.${ada.id}`]: 'on' }
@@ -175,7 +175,7 @@ test('AZ4: every route has a good request', () => {
 })
 
 describe.each(Object.entries(GOOD))('AZ4: %s', (route, request) => {
-  test.each(ROLES)('responses a %s with what it declares, and with no other member', async (role) => {
+  test.each(ROLES)('answers a %s with the members it declares, and no others', async (role) => {
     const ada = await somebody()
     await api.signIn(ada)
     const [path, body] = await request(ada)
@@ -204,7 +204,7 @@ function expectDeclared(
   else expect(schema().parse(body)).toEqual(body)
 }
 
-test('HD5: reading changes nothing, whoever reads, by GET and by HEAD', async () => {
+test('HD5: reading with GET or HEAD changes nothing, whoever reads', async () => {
   const token = await as('admin')
   const ada = await somebody()
   await api.send('GET', '/ready') // Once a minute it writes a row.
@@ -224,7 +224,7 @@ test('HD5: reading changes nothing, whoever reads, by GET and by HEAD', async ()
   expect(butExports(await dump(api))).toEqual(before)
 })
 
-test('AZ2: to a user, somebody else is as unknown as nobody, and nothing of theirs changes', async () => {
+test('AZ2: for a user, other users do not exist, and nothing of theirs can be changed', async () => {
   const token = await as('user')
   const ada = await somebody()
   const { sessionId } = await api.signIn(ada)
@@ -292,7 +292,7 @@ describe('AZ5: who manages whom', () => {
     expect(made.body[made.status === 201 ? 'role' : 'code']).toBe(mayManage(actor, role) ? role : 'outranked')
   })
 
-  test('nobody changes their own role or status, whatever they are', async () => {
+  test('nobody can change their own role or status', async () => {
     for (const role of ROLES) {
       const self = await somebody(role)
       const { token } = await api.signIn(self)
@@ -315,7 +315,7 @@ describe('AZ5: who manages whom', () => {
   })
 
   test.each(['manager', 'admin'] as const)(
-    'HX2: a %s changes nothing of their own account there',
+    'HX2: a %s cannot change their own account there',
     async (role) => {
       const self = await somebody(role)
       const { token } = await api.signIn(self)
@@ -333,7 +333,7 @@ describe('AZ5: who manages whom', () => {
     },
   )
 
-  test('restoring gives back the role that was there, and no session', async () => {
+  test('restoring gives back the former role, and no session', async () => {
     const token = await as('admin')
     const manager = await somebody('manager')
     const theirs = await api.signIn(manager)
@@ -394,7 +394,7 @@ describe('AZ6: an active administrator remains', () => {
   }
 })
 
-test('AZ7: a role taken away counts at the next request, and a token from then on has the new one', async () => {
+test('AZ7: a lower role takes effect at the next request, and new tokens have it', async () => {
   const admin = await as('admin')
   const manager = await somebody('manager')
   const { token, refreshToken } = await api.signIn(manager)

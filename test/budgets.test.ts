@@ -190,7 +190,7 @@ testOfRedis('So does signing in to an app', async () => {
   ])
 })
 
-testOfRedis('So does coming back from a provider, which is asked once beside', async () => {
+testOfRedis('So does coming back from a provider, which is called once', async () => {
   const own = await freshUpstreams()
   const api = openApi({ ...own.bindings, ...withProviders({ DEBUG_TIMING: 'on' }) })
   const ada = await api.person({ email_verified_at: 1 })
@@ -231,7 +231,7 @@ testOfRedis('So does coming back from a provider, which is asked once beside', a
   }).toEqual({ 'signs in': [3, 5, 0, 23], 'is to join': [3, 3, 0, 1], joins: [2, 2, 0, 33] })
 })
 
-testOfRedis('So does another Worker that asks about a token', async () => {
+testOfRedis('So does a question of another Worker about a token', async () => {
   const own = await freshUpstreams()
   const api = openApi(own.bindings)
   const ada = await api.quickActor()
@@ -255,7 +255,7 @@ testOfRedis('So does another Worker that asks about a token', async () => {
   }
 })
 
-testOfRedis('So does what a key asks for, and making one', async () => {
+testOfRedis('So do requests with a key, and making one', async () => {
   const own = await freshUpstreams()
   const api = openApi({ ...own.bindings, DEBUG_TIMING: 'on' })
   const admin = await api.quickActor({ role: 'admin', email_verified_at: 1, password_hash: null })
@@ -307,7 +307,7 @@ testOfRedis('So does a device without a browser', async () => {
   ])
 })
 
-testOfRedis('So do the pages that people look at', async () => {
+testOfRedis('So do the pages', async () => {
   const own = await freshUpstreams()
   const api = openApi({ ...own.bindings, DEBUG_TIMING: 'on' })
   const [ada, admin] = [await api.person(), await api.person({ role: 'admin' })]

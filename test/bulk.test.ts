@@ -18,7 +18,7 @@ const stateOf = async (id: string) => (await api.sql('SELECT state FROM users WH
 const emails = (count: number) => Array.from({ length: count }, () => `${crypto.randomUUID()}@people.test`)
 
 describe('Many users at once', () => {
-  test('Each is changed by the rules of the single action, with a result and a row of history each', async () => {
+  test('Each is changed by the rules of the single action, with its own result and row of history', async () => {
     const [ada, grace, gone] = [await api.person(), await api.person(), crypto.randomUUID()]
     const boss = await api.person({ role: 'admin' })
     const ids = [ada.id, boss.id, gone, manager.id, grace.id, ada.id]
@@ -55,7 +55,7 @@ describe('Many users at once', () => {
     expect([tooMany.status, tooMany.body]).toMatchObject([422, { code: 'invalid_input' }])
   })
 
-  test('AZ5: what takes a permission or a recent login is refused as a whole, and changes nothing', async () => {
+  test('AZ5: without the permission or recent login that it needs, all of it is refused, and nothing changes', async () => {
     const ada = await api.person()
     const stale = await api.person({ role: 'admin' })
     const { token } = await api.signIn(stale, Date.now() - 3_600_000)
@@ -74,7 +74,7 @@ describe('Many users at once', () => {
     expect(await stateOf(ada.id)).toBe('deleted')
   })
 
-  test('Only known members are taken, and a reason goes with disabling alone', async () => {
+  test('Only known members are accepted, and a reason only for disabling', async () => {
     const ids = [crypto.randomUUID()]
     for (const body of [
       { action: 'erase', ids },
@@ -91,7 +91,7 @@ describe('Many invitations at once', () => {
   const send = (by: { token: string }, body: object) =>
     api.send<Result>('POST', '/v1/invitations/bulk', { token: by.token, body })
 
-  test('Each is invited by the rules of the single one, and gets a mail', async () => {
+  test('Each is invited by the rules of a single invitation, and gets a mail', async () => {
     const [first, second] = emails(2) as [string, string]
     const taken = (await api.person({ email_verified_at: 1 })).email
     const answer = await send(manager, {
@@ -145,7 +145,7 @@ describe('Lists as files', () => {
     ])
   })
 
-  test('As NDJSON it has the objects of the list, page after page, and the history says who took it', async () => {
+  test('As NDJSON it has the list’s objects, page after page, and the history says who exported it', async () => {
     const mark = crypto.randomUUID().slice(0, 8)
     const one = await api.person({ name: `${mark} first` })
     await api.sql(
@@ -171,7 +171,7 @@ describe('Lists as files', () => {
     expect(JSON.parse(String(event!.details))).toEqual({ list: 'users' })
   })
 
-  test('AZ3: the history is a file of what the reader may see, after a recent login', async () => {
+  test('AZ3: the history can be exported, as far as the reader may see it, after a recent login', async () => {
     const boss = await api.quickActor({ role: 'admin' })
     await api.send('POST', '/v1/users/bulk', {
       token: boss.token,
@@ -229,7 +229,7 @@ describe('Mails that were given up', () => {
     expect((await api.mailsTo(to)).length).toBe(1)
   })
 
-  test('One whose time is over stays as it is', async () => {
+  test('One that has expired stays as it is', async () => {
     const { id } = await deadMail({ expires_at: Date.now() - 1 })
     expect(await retry(id)).toMatchObject({ status: 409, body: { code: 'mail_ended' } })
     expect(await retry(crypto.randomUUID())).toMatchObject({ status: 404, body: { code: 'mail_not_found' } })

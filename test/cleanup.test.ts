@@ -180,7 +180,7 @@ test('The cron trigger of the Worker runs clean-up, and the run can be read', as
   ])
 })
 
-test('The order in which webhooks hear of changes never goes back: the newest delivery stays until a newer one is there', async () => {
+test('The numbers of deliveries never go back: the newest one is kept until there is a newer one', async () => {
   const old = Date.now() - 40 * DAY_MS
   await api.sql('DELETE FROM webhook_deliveries')
   const left = async () => (await api.sql('SELECT id, event_id FROM webhook_deliveries')) as { id: number }[]
@@ -198,7 +198,7 @@ test('The order in which webhooks hear of changes never goes back: the newest de
   await api.sql('DELETE FROM webhook_deliveries')
 })
 
-test('The newest delivery, which is kept for its key, says nothing any more after its 30 days', async () => {
+test('The newest delivery, which is kept for its number, loses its content after 30 days', async () => {
   await api.sql('DELETE FROM webhook_deliveries')
   await addDelivery('newest', Date.now() - 33 * DAY_MS + 60 * MINUTE_MS)
   await api.sql(`UPDATE webhook_deliveries SET snapshot = '{"name":"Ada"}', event_details = '{}'`)
@@ -229,7 +229,7 @@ test('CR3: it cannot be started over HTTP', async () => {
   expect(await runs()).toEqual([])
 })
 
-test('CR3, LG4: what has had its time goes, all the rest stays, to the millisecond', async () => {
+test('CR3, LG4: what has expired is removed, and all the rest stays, to the millisecond', async () => {
   const offset = fc.oneof(
     fc.integer({ min: -5, max: 5 }).map((n) => n * SECOND_MS),
     fc.integer({ min: -3, max: 3 }),
@@ -265,7 +265,7 @@ const marks = async (): Promise<string[]> => {
   return found
 }
 
-test('Every action of the history is removed in its time, and none before', async () => {
+test('Every action of the history is removed after its time, and none before', async () => {
   for (const [action, kind] of Object.entries(ACTIONS)) {
     const keptDays = kind === 'noise' ? 90 : 400
     await addHistory(`old ${action}`, Date.now() - (keptDays + 1) * DAY_MS, action)
@@ -282,7 +282,7 @@ test('Every action of the history is removed in its time, and none before', asyn
   )
 })
 
-test('CR3: it never touches who and what is alive', async () => {
+test('CR3: it never touches anything that is still in use', async () => {
   const ada = await api.actor()
   const disabled = await api.person({ password_hash: null, status: 'disabled', disabled_reason: 'left' })
   const until = await api.person({
@@ -302,7 +302,7 @@ test('CR3: it never touches who and what is alive', async () => {
   expect(refreshed.status).toBe(200)
 })
 
-test('Who was shut out until now is let in again, with a row of history', async () => {
+test('A user who was disabled until now is enabled, with a row of history', async () => {
   const given = {
     password_hash: null,
     status: 'disabled',
@@ -319,7 +319,7 @@ test('Who was shut out until now is let in again, with a row of history', async 
   expect(await api.historyOf(ada.id)).toEqual(['user.enabled'])
 })
 
-test('CR1: a statement removes at most 500 rows, and a run goes on until all is gone', async () => {
+test('CR1: a statement removes at most 500 rows, and a run continues until all are gone', async () => {
   const rows = rounds(1_201, 200_000)
   await api.sql(
     `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${rows})
@@ -377,7 +377,7 @@ const purgesOf = async (ids: string[]) =>
     (actions) => actions.filter((action) => action === 'user.purged').length,
   )
 
-test('CR2: of five runs at once one works, and every row is handled once', async () => {
+test('CR2: of five runs at once only one works, and every row is handled once', async () => {
   for (let round = 0; round < rounds(3, 50); round++) {
     await api.sql('DELETE FROM cleanup_runs')
     const people = await addDue(25)
@@ -391,7 +391,7 @@ test('CR2: of five runs at once one works, and every row is handled once', async
   }
 })
 
-test('CR2: a run that was overtaken writes nothing more, wherever it had paused', async () => {
+test('CR2: a run that was overtaken writes nothing more, wherever it paused', async () => {
   for (let pause = 1; ; pause++) {
     await api.sql('DELETE FROM cleanup_runs')
     const people = await addDue(2)
@@ -456,7 +456,7 @@ test.each(['before', 'after'] as const)(
   },
 )
 
-test('CR1, HX11: a task that always fails is written down, and all others go on', async () => {
+test('CR1, HX11: a task that always fails is recorded, and all others continue', async () => {
   await api.sql(`CREATE TRIGGER broken BEFORE DELETE ON throttles BEGIN SELECT RAISE(ABORT, 'broken'); END`)
   try {
     const people = await addDue(2)
@@ -520,7 +520,7 @@ test('HX20, CR2: a batch of clean-up that arrives twice, late, counts and remove
   expect(await marks()).toContain(late)
 })
 
-test('CR3: an account that nobody proved or used is erased after 30 days, by nobody and with a row', async () => {
+test('CR3: an account that nobody proved or used is erased after 30 days, with a row that names no actor', async () => {
   const at = (days: number) => {
     const then = Date.now() - days * DAY_MS
     return { password_hash: null, created_at: then, updated_at: then }
@@ -542,7 +542,7 @@ test('CR3: an account that nobody proved or used is erased after 30 days, by nob
   for (const { id } of staying) expect([id, await count('users', `id = '${id}'`)]).toEqual([id, 1])
 })
 
-test('Every cron expression of wrangler.toml has its work, and none is missing', () => {
+test('Every cron expression in wrangler.toml has a job, and none is missing', () => {
   const texts = import.meta.glob<string>('../wrangler.toml', {
     query: '?raw',
     import: 'default',
@@ -554,7 +554,7 @@ test('Every cron expression of wrangler.toml has its work, and none is missing',
   expect(named(/^crons = .*$/m.exec(texts['../wrangler.toml']!)![0]).sort()).toEqual(expected)
 })
 
-test('A run that is under way keeps its lease; one that died holds nothing up for longer', async () => {
+test('A running clean-up keeps its lease; one that died does not delay the next beyond it', async () => {
   const now = Date.now()
   const lease = (endsAt: number) =>
     api.sql("INSERT INTO cleanup_runs (id, started_at, lease_expires_at, counts) VALUES (?, ?, ?, '{}')", [

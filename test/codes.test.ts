@@ -513,7 +513,7 @@ async function beginPasskey(token: string, bent = {}) {
 const WITH_REASON =
   /^(unauthenticated|invalid_token|invalid_refresh_token|session_revoked|invalid_credentials|invalid_second_factor|challenge_spent|wrong_code|invalid_passkey|email_not_verified|wrong_password|invalid_link|too_many_attempts|too_many_requests)$/
 
-test('LG1: each code that stands in the document is provoked here', async () => {
+test('LG1: each code in the document is provoked here', async () => {
   const { body } = await api.send<{ paths: object }>('GET', '/openapi.json')
   const codes = new Set<string>(['not_found', 'method_not_allowed'])
   JSON.stringify(body.paths, (name, value) => {
@@ -552,7 +552,7 @@ test('LG1, HX18: a login and a refresh say in the log whose session it is', asyn
   expect(about).toEqual(Array(2).fill([ada.id, session!.id]))
 })
 
-test('LG1, HX18: what fails after the answer is a line with the id of its request', async () => {
+test('LG1, HX18: a failure after the answer has a log line with the request’s id', async () => {
   const ada = await api.person({ email_verified_at: 1 })
   const browser = openJar(api)
   await browser.signIn(ada.email)

@@ -23,7 +23,7 @@ const ROUTES = [
 
 const DATED = newSecret()
 
-describe('SC1, HX15: a setting that is missing or unfit', () => {
+describe('SC1, HX15: a setting that is missing or invalid', () => {
   const [key] = JSON.parse(JWT_KEYS).keys
   const publicHalf = { ...key, d: undefined }
   const required = [
@@ -222,13 +222,13 @@ describe('SC1, HX15: a setting that is missing or unfit', () => {
     },
   )
 
-  test('is all the names at once', async () => {
+  test('is named together with all others', async () => {
     const nothing = openApi(Object.fromEntries(required.map((name) => [name, undefined])))
     const answer = await nothing.send('GET', '/v1/users/me')
     expect(answer.body.detail).toBe(`Settings missing or unfit: ${required.sort().join(', ')}`)
   })
 
-  test('is what each sentence says, in the log', async () => {
+  test('is explained in the log, a sentence each', async () => {
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
     await openApi({ SIGNUP_DOMAIN: 'corp.example' }).send('GET', '/v1/users/me')
     expect(String(logged.mock.calls)).toContain('SIGNUP_DOMAIN is no setting. Write SIGNUP_DOMAINS, or')
@@ -246,13 +246,13 @@ describe('SC1, HX15: a setting that is missing or unfit', () => {
     ['smtps://mail.people.test:0', 'has port 0, where nothing answers: 465 is the one for TLS.'],
     ['smtps://ada:p%0d%0a@mail.people.test', 'has a line break or a NUL in its name or password.'],
     ['smtps://ada:100%@mail.people.test', 'has a % in its name or password that is not written as %25.'],
-  ] as const)('is said of SMTP_URL as it is: %s', ([SMTP_URL, sentence]) => {
+  ] as const)('is explained for SMTP_URL: %s', ([SMTP_URL, sentence]) => {
     expect(() => openApi({ SMTP_URL, RESEND_API_KEY: undefined }).config()).toThrow(
       expect.objectContaining({ sentences: [expect.stringContaining(`SMTP_URL ${sentence}`)] }),
     )
   })
 
-  test('is none of these: what keys:generate makes, another strong key, a name unlike all others', () => {
+  test('is not what keys:generate makes, nor another strong key, nor a name unlike all settings', () => {
     const hex = [...crypto.getRandomValues(new Uint8Array(32))]
       .map((byte) => byte.toString(16).padStart(2, '0'))
       .join('')
@@ -270,7 +270,7 @@ describe('SC1, HX15: a setting that is missing or unfit', () => {
     expect(openApi(fine).config().ISSUER).toBe('http://localhost:8787')
   })
 
-  test('is not needed to have addresses confirmed: whoever can send mail, or asks for domains, has that', () => {
+  test('is not EMAIL_VERIFICATION: with mail or domains it is required by default', () => {
     const verification = (bindings: object) =>
       openApi({ EMAIL_VERIFICATION: undefined, ...bindings }).config().EMAIL_VERIFICATION
     expect(verification({})).toBe('required')
@@ -279,7 +279,7 @@ describe('SC1, HX15: a setting that is missing or unfit', () => {
   })
 })
 
-describe('SC1: JWT_KEYS that cannot sign are a 503, never a 401 and never published', () => {
+describe('SC1: JWT_KEYS that cannot sign lead to a 503, never a 401, and are never published', () => {
   const [key] = JSON.parse(JWT_KEYS).keys
   const alter = (text: string) => (text.startsWith('A') ? `B${text.slice(1)}` : `A${text.slice(1)}`)
   const unusable = {
@@ -308,7 +308,7 @@ describe('SC1: JWT_KEYS that cannot sign are a 503, never a 401 and never publis
   })
 })
 
-test('CK1: what verifies is published, and nothing that signs', async () => {
+test('CK1: public keys are published, private ones are not', async () => {
   const second = await newJwk()
   const keys = JSON.stringify({ keys: [...JSON.parse(JWT_KEYS).keys, second] })
   const both = openApi({ JWT_KEYS: keys, OPENID_KEYS: undefined })
@@ -327,7 +327,7 @@ test('CK1: what verifies is published, and nothing that signs', async () => {
   expect(other.status).toBe(200)
 })
 
-test('CK1: a key that is for something else than signing verifies nothing', async () => {
+test('CK1: a key that is not for signing verifies nothing', async () => {
   const config = api.config()
   const { token } = await api.quickActor()
   const verifying = config.JWT_KEYS.verifying.map((key) => ({ ...key, use: 'enc' }))
@@ -347,7 +347,7 @@ describe('CK2: keys are changed', () => {
   const refreshAt = (at: typeof api, token: string) =>
     at.send<Tokens>('POST', '/v1/auth/refresh_token', { body: { refresh_token: token } })
 
-  test('in three steps that nobody notices: not whoever is signed in, and not who verifies by the published keys', async () => {
+  test('in three steps that nobody notices, neither signed-in users nor those who verify with the published keys', async () => {
     const openIdKeys = api.config().OPENID_KEYS!.verifying.length
     const ada = await api.actor()
     const published = await next('publish', secrets)
@@ -375,7 +375,7 @@ describe('CK2: keys are changed', () => {
     })
   })
 
-  test('at once, in an emergency: what the old key signed is dead, and sessions go on', async () => {
+  test('at once, in an emergency: tokens of the old key are void, and sessions continue', async () => {
     const ada = await api.actor()
     const at = openApi({ JWT_KEYS: JSON.stringify({ keys: [await newJwk()] }) })
     expect(await statusAt(at, ada.token)).toBe(401)
@@ -385,7 +385,7 @@ describe('CK2: keys are changed', () => {
   })
 })
 
-test('CK3: chance is never Math.random, and MACs are compared in constant time', () => {
+test('CK3: secrets never come from Math.random, and MACs are compared in constant time', () => {
   const sources = import.meta.glob<string>('../src/**/*.{ts,tsx}', {
     query: '?raw',
     import: 'default',

@@ -54,7 +54,7 @@ test('AC2, HD3: the page may run its own script and style, talk to its own origi
   ])
 })
 
-test('AC2: where a style stands in the page, every answer has a nonce of its own', async () => {
+test('AC2: if a style is in the page, every answer has its own nonce', async () => {
   const policies = await Promise.all(
     [1, 2].map(async () =>
       (await api.send('GET', '/problems/not_found')).headers.get('content-security-policy'),
@@ -64,7 +64,7 @@ test('AC2: where a style stands in the page, every answer has a nonce of its own
   expect(policies[0]).not.toBe(policies[1])
 })
 
-test('Every operation says how it ends well, and every problem is shown as it is sent', () => {
+test('Every operation documents its success, and every problem as it is sent', () => {
   for (const { operationId, responses } of operations) {
     expect(Object.keys(responses)[0], operationId).toMatch(/^20[0124]$/)
     for (const [status, { content }] of Object.entries(responses)) {
@@ -84,7 +84,7 @@ test('Every operation says how it ends well, and every problem is shown as it is
   }
 })
 
-test('Every route of the API is in the document, by a name that a client can have, and says who may call it', () => {
+test('Every route of the API is in the document, with a name for clients, and says who may call it', () => {
   const described = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
   )
@@ -146,7 +146,7 @@ const texts = import.meta.glob<string>(
 const rowsOf = (file: string) =>
   [...texts[file]!.matchAll(/^\| (`.*) \|$/gm)].map(([, row]) => row!.split(' | ').map((cell) => cell.trim()))
 
-test('docs/errors.md has every code that there is, with its status', () => {
+test('docs/errors.md has every code, with its status', () => {
   const sources = Object.values(
     import.meta.glob<string>('../src/**/*.{ts,tsx}', { query: '?raw', import: 'default', eager: true }),
   ).join('')
@@ -178,7 +178,7 @@ test('docs/settings.md has every setting, with its default, and .dev.vars.exampl
   }
 })
 
-test('Every route that a document names is one', () => {
+test('Every route that a document names exists', () => {
   const routes = new Set([...operationsOf(app).keys()].map((route) => route.replace(/:\w+/g, '{}')))
   const unknown = Object.entries(texts).flatMap(([file, text]) =>
     [...text.matchAll(/\b(GET|POST|PUT|PATCH|DELETE) (\/[\w./{}-]+)/g)]

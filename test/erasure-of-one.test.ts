@@ -23,7 +23,7 @@ const invite = async (email: string) =>
 const purge = ({ id }: { id: string }) => api.send('DELETE', `/v1/users/${id}?hard=true`, { token: admin })
 const mailsTo = (address: string) => api.sql('SELECT kind FROM outbox WHERE recipient = ?', [address])
 
-test('DL3: takes no invitation, mail, link or key of anybody else', async () => {
+test('DL3: erasing leaves invitations, mails, links and keys of others alone', async () => {
   const [ada, eve] = [
     await api.quickActor({ email_verified_at: 1 }),
     await api.person({ email_verified_at: 1 }),
@@ -50,7 +50,7 @@ test('DL3: takes no invitation, mail, link or key of anybody else', async () => 
   ).toHaveLength(1)
 })
 
-test('DL3: takes the mails that went to their address before it was an account', async () => {
+test('DL3: erasing removes the mails that went to the address before it had an account', async () => {
   const { email } = newPerson()
   const invitation = await invite(email)
   await api.sql('UPDATE outbox SET user_id = NULL WHERE recipient = ?', [email])
@@ -60,7 +60,7 @@ test('DL3: takes the mails that went to their address before it was an account',
   expect(await api.sql('SELECT id FROM invitations WHERE id = ?', [invitation])).toEqual([])
 })
 
-test('DL3: goes through however their history is written, and keeps no other waiting', async () => {
+test('DL3: erasing works whatever the history contains, and does not delay others', async () => {
   const lone = openApi((await freshUpstreams()).bindings)
   const boss = await lone.quickActor({ role: 'admin' })
   const [ada, eve] = [
@@ -93,7 +93,7 @@ test('DL3: goes through however their history is written, and keeps no other wai
   ).toEqual([{ details: null }, { details: null }, { details: '{"role":"user"}' }])
 })
 
-test('DL3: one that fails keeps no other waiting, and is tried again later', async () => {
+test('DL3: an erasure that fails does not delay others, and is tried again later', async () => {
   const lone = openApi((await freshUpstreams()).bindings)
   const people = await Promise.all([1, 2, 3].map(() => lone.person({ email_verified_at: 1 })))
   const boss = await lone.quickActor({ role: 'admin' })
@@ -118,7 +118,7 @@ test('DL3: one that fails keeps no other waiting, and is tried again later', asy
   expect(others).toEqual([{ n: 0 }])
 })
 
-test('DL3: one whose steps are not to be had a second time keeps no other task from its turn', async () => {
+test('DL3: an erasure whose steps cannot be read a second time does not delay other tasks', async () => {
   const lone = openApi((await freshUpstreams()).bindings)
   const { id } = await lone.person()
   const boss = await lone.quickActor({ role: 'admin' })
@@ -148,7 +148,7 @@ test('DL3: one whose steps are not to be had a second time keeps no other task f
   expect(await lone.sql("SELECT key FROM throttles WHERE key = 'old'")).toEqual([])
 })
 
-test('DL3: whoever typed an address that is not theirs takes nothing away from its owner', async () => {
+test('DL3: somebody who typed another’s address takes nothing away from its owner', async () => {
   const lone = openApi((await freshUpstreams()).bindings)
   const boss = await lone.quickActor({ role: 'admin', email_verified_at: 1 })
   const wanting = await lone.actor({ email_verified_at: 1 })
@@ -183,7 +183,7 @@ test('DL3: whoever typed an address that is not theirs takes nothing away from i
   expect(await kept()).toEqual(before)
 })
 
-test('DL3: in whatever letters and case their name and addresses were written', async () => {
+test('DL3: erasing finds name and addresses in whatever letters and case they were written', async () => {
   const boss = await api.quickActor({ role: 'admin', email_verified_at: 1 })
   const others = [1, 2, 3, 4, 5].map(() => api.person({ password_hash: null, email_verified_at: 1 }))
   const [bob, eve, joe, leo, kim] = await Promise.all(others)
@@ -227,7 +227,7 @@ test('DL3: in whatever letters and case their name and addresses were written', 
   expect(await api.sql(kept, [kim!.id])).toEqual([{ it: 'Ägid Öztürk, or so they said' }])
 })
 
-test('SE2, DL3: nobody is purged while a link is live that takes their account back', async () => {
+test('SE2, DL3: nobody is purged while a valid link can bring their account back', async () => {
   const lone = openApi({ ...(await freshUpstreams()).bindings, PURGE_AFTER_DAYS: '1' })
   const run = async (days: number) => {
     const resources = openForCron(lone.bindings, createExecutionContext())
@@ -251,7 +251,7 @@ test('SE2, DL3: nobody is purged while a link is live that takes their account b
   expect(counts).toEqual([2, 1, 1, 0])
 })
 
-test('SE2, DL3: nor is whoever never proved their address, while it can be given back', async () => {
+test('SE2, DL3: nor is somebody who never proved their address, while the account can be given back', async () => {
   const lone = openApi({ ...(await freshUpstreams()).bindings, UNVERIFIED_DAYS: '1' })
   const day = 86_400_000
   const { id } = await lone.person({ password_hash: null, updated_at: Date.now() - 2 * day })
@@ -270,8 +270,8 @@ test('SE2, DL3: nor is whoever never proved their address, while it can be given
   expect(await left()).toBe(0)
 })
 
-describe('HX11, CR1: what an erasure reads does not grow with what there is of others', () => {
-  test('at no stage, and purging does not outrun it', async () => {
+describe('HX11, CR1: what an erasure reads does not grow with other people’s data', () => {
+  test('at any stage, and purging does not outrun erasing', async () => {
     const own = await freshUpstreams()
     const lone = openApi(own.bindings)
     const day = 86_400_000

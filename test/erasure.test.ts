@@ -491,96 +491,100 @@ async function livesALife(coming: Coming) {
   return { id, marks, tokens }
 }
 
-describe.each(Object.keys(COMINGS) as Coming[])('DL3: after a hard delete of who came by %s', (coming) => {
-  let life: Awaited<ReturnType<typeof livesALife>>
-  let before: string
-  beforeAll(async () => {
-    life = await livesALife(coming)
-    before = await dump()
-    expect((await manage('DELETE', `/${life.id}?hard=true`)).status).toBe(204)
-  })
+describe.each(Object.keys(COMINGS) as Coming[])(
+  'DL3: after a hard delete of somebody who came by %s',
+  (coming) => {
+    let life: Awaited<ReturnType<typeof livesALife>>
+    let before: string
+    beforeAll(async () => {
+      life = await livesALife(coming)
+      before = await dump()
+      expect((await manage('DELETE', `/${life.id}?hard=true`)).status).toBe(204)
+    })
 
-  test('no mark of the person is left anywhere, in libSQL or in Redis', async () => {
-    const after = (await dump()) + (await dumpRedis())
-    const found = (text: string) =>
-      Object.entries(life.marks).filter(([, mark]) => text.toLowerCase().includes(mark.toLowerCase()))
-    // Everything but the password can be found beforehand, or the test would prove nothing.
-    expect(found(before).map(([name]) => name)).toEqual(
-      Object.keys(life.marks).filter(
-        (name) => name !== 'password' && !(name === 'comingAgent' && coming === 'user.created'),
-      ),
-    )
-    expect(found(after)).toEqual([])
-    for (const secret of [life.tokens.access_token, life.tokens.refresh_token])
-      expect(after).not.toContain(secret)
-  })
-
-  test('the search index has forgotten every piece of the name', async () => {
-    await api.sql("CREATE VIRTUAL TABLE pieces USING fts5vocab('users_fts', 'row')")
-    const pieces = (await api.sql('SELECT term FROM pieces')).map(({ term }) => String(term))
-    await api.sql('DROP TABLE pieces')
-    expect(pieces).toContain('peo')
-    for (const piece of ['qzj', 'zjx', 'jxk', 'wvf', 'gkd', 'dmz']) expect(pieces).not.toContain(piece)
-    await api.sql("INSERT INTO users_fts(users_fts, rank) VALUES ('integrity-check', 1)")
-  })
-
-  test('rows that stay are empty where the classification says so, and rows that go are gone', async () => {
-    for (const [table, columns] of Object.entries(COLUMNS)) {
-      // Its ids are those of history rows: seals.test.ts erases the people they are about.
-      if (table === 'activity_proofs') continue
-      const ids = Object.keys(columns).filter((name) =>
-        ['id', 'user_id', 'actor_id', 'subject_id'].includes(name),
+    test('no mark of the person is left anywhere, in libSQL or in Redis', async () => {
+      const after = (await dump()) + (await dumpRedis())
+      const found = (text: string) =>
+        Object.entries(life.marks).filter(([, mark]) => text.toLowerCase().includes(mark.toLowerCase()))
+      // Everything but the password can be found beforehand, or the test would prove nothing.
+      expect(found(before).map(([name]) => name)).toEqual(
+        Object.keys(life.marks).filter(
+          (name) => name !== 'password' && !(name === 'comingAgent' && coming === 'user.created'),
+        ),
       )
-      if (ids.length === 0) continue
-      const isTheirs = ids.map((name) => `${name} = '${life.id}'`).join(' OR ')
-      const rows = await api.sql(`SELECT * FROM ${table} WHERE ${isTheirs}`)
-      const kinds = Object.values(columns)
-      if (kinds.includes('row')) expect([table, rows]).toEqual([table, []])
-      for (const row of rows) {
-        for (const [name, kind] of Object.entries(columns)) {
-          // Where somebody else was when they acted on them is that person's own data.
-          const isOthers = table === 'user_activity_logs' && ![null, life.id].includes(row.actor_id as string)
-          if (kind === 'emptied' && name !== 'details' && !isOthers)
-            expect([table, name, row[name]]).toEqual([table, name, null])
-          if (kind === 'gone') expect(['', '{}', null]).toContain(row[name])
+      expect(found(after)).toEqual([])
+      for (const secret of [life.tokens.access_token, life.tokens.refresh_token])
+        expect(after).not.toContain(secret)
+    })
+
+    test('the search index has forgotten every piece of the name', async () => {
+      await api.sql("CREATE VIRTUAL TABLE pieces USING fts5vocab('users_fts', 'row')")
+      const pieces = (await api.sql('SELECT term FROM pieces')).map(({ term }) => String(term))
+      await api.sql('DROP TABLE pieces')
+      expect(pieces).toContain('peo')
+      for (const piece of ['qzj', 'zjx', 'jxk', 'wvf', 'gkd', 'dmz']) expect(pieces).not.toContain(piece)
+      await api.sql("INSERT INTO users_fts(users_fts, rank) VALUES ('integrity-check', 1)")
+    })
+
+    test('remaining rows are empty where the classification says so, and the others are gone', async () => {
+      for (const [table, columns] of Object.entries(COLUMNS)) {
+        // Its ids are those of history rows: seals.test.ts erases the people they are about.
+        if (table === 'activity_proofs') continue
+        const ids = Object.keys(columns).filter((name) =>
+          ['id', 'user_id', 'actor_id', 'subject_id'].includes(name),
+        )
+        if (ids.length === 0) continue
+        const isTheirs = ids.map((name) => `${name} = '${life.id}'`).join(' OR ')
+        const rows = await api.sql(`SELECT * FROM ${table} WHERE ${isTheirs}`)
+        const kinds = Object.values(columns)
+        if (kinds.includes('row')) expect([table, rows]).toEqual([table, []])
+        for (const row of rows) {
+          for (const [name, kind] of Object.entries(columns)) {
+            // Where somebody else was when they acted on them is that person's own data.
+            const isOthers =
+              table === 'user_activity_logs' && ![null, life.id].includes(row.actor_id as string)
+            if (kind === 'emptied' && name !== 'details' && !isOthers)
+              expect([table, name, row[name]]).toEqual([table, name, null])
+            if (kind === 'gone') expect(['', '{}', null]).toContain(row[name])
+          }
         }
+        if (kinds.includes('emptied')) expect(rows.length).toBeGreaterThan(0)
       }
-      if (kinds.includes('emptied')) expect(rows.length).toBeGreaterThan(0)
-    }
-  })
+    })
 
-  test('the history goes on, under an id that names nobody', async () => {
-    const rows = await api.sql(
-      'SELECT action, actor_id, details, ip FROM user_activity_logs WHERE user_id = ? ORDER BY id DESC',
-      [life.id],
-    )
-    expect(rows.map(({ action }) => action)).toEqual([
-      'user.purged',
-      'user.disabled',
-      'password.reset_requested',
-      'email.change_requested',
-      'user.updated',
-      'session.started',
-      'login.failed',
-      'email.changed',
-      coming,
-    ])
-    const members = rows.flatMap(({ details }) => Object.keys(JSON.parse(String(details ?? '{}'))))
-    expect([...new Set(members)].sort()).toEqual(['count', 'reason', 'role', 'session_id', 'until'])
-    for (const { actor_id, ip } of rows) expect(ip !== null).toBe(actor_id === admin.id)
-  })
+    test('the history remains, under an id that identifies nobody', async () => {
+      const rows = await api.sql(
+        'SELECT action, actor_id, details, ip FROM user_activity_logs WHERE user_id = ? ORDER BY id DESC',
+        [life.id],
+      )
+      expect(rows.map(({ action }) => action)).toEqual([
+        'user.purged',
+        'user.disabled',
+        'password.reset_requested',
+        'email.change_requested',
+        'user.updated',
+        'session.started',
+        'login.failed',
+        'email.changed',
+        coming,
+      ])
+      const members = rows.flatMap(({ details }) => Object.keys(JSON.parse(String(details ?? '{}'))))
+      expect([...new Set(members)].sort()).toEqual(['count', 'reason', 'role', 'session_id', 'until'])
+      for (const { actor_id, ip } of rows) expect(ip !== null).toBe(actor_id === admin.id)
+    })
 
-  test('the same address may sign up again, as somebody else', async () => {
-    const body = { email: life.marks.newEmail, password: PASSWORD, name: 'New' }
-    const again = await api.send('POST', '/v1/auth/signup', { body })
-    expect(again.status).toBe(201)
-    expect(again.body.id).not.toBe(life.id)
-    expect((await manage('POST', `/${life.id}/restore`)).status).toBe(404)
-    await manage('DELETE', `/${again.body.id}?hard=true`)
-  })
-})
+    test('the same address may sign up again, as somebody else', async () => {
+      const body = { email: life.marks.newEmail, password: PASSWORD, name: 'New' }
+      const again = await api.send('POST', '/v1/auth/signup', { body })
+      expect(again.status).toBe(201)
+      expect(again.body.id).not.toBe(life.id)
+      expect((await manage('POST', `/${life.id}/restore`)).status).toBe(404)
+      await manage('DELETE', `/${again.body.id}?hard=true`)
+    })
+  },
+)
 
-test('DL3: who has the address of somebody that is erased later keeps their mails and links', async () => {
+test('DL3: somebody who now has an erased user’s address keeps their own mails and links', async () => {
   const gone = await api.person({ password_hash: null, deleted_at: Date.now() })
   const body = { email: gone.email, password: PASSWORD, name: 'New' }
   const { body: heir } = await api.send('POST', '/v1/auth/signup', { body })
@@ -612,8 +616,8 @@ async function cleanUpAfter(days: number) {
   await cleanUp({ ...resources, now: resources.now + days * 86_400_000 })
 }
 
-describe('DL3, HX19: erasing takes what is personal of the erased alone', () => {
-  test('what an administrator did to them, and from where, still stands there', async () => {
+describe('DL3, HX19: erasing only removes the erased user’s personal data', () => {
+  test('what an administrator did to them, and from where, stays in the history', async () => {
     const { boss, gone, by, purge, rows } = await cast()
     // A role above `user` requires a proved address.
     await api.sql('UPDATE users SET email_verified_at = 1 WHERE id = ?', [gone.id])
@@ -636,7 +640,7 @@ describe('DL3, HX19: erasing takes what is personal of the erased alone', () => 
     )
   })
 
-  test('from where somebody with a role above user acted stays for 90 days more, and goes then', async () => {
+  test('where somebody with a role above user acted from stays for 90 more days, and is then removed', async () => {
     for (const role of ['user', 'manager'] as const) {
       const { gone, purge, rows, by } = await cast(role)
       await api.send('PATCH', '/v1/users/me', { token: gone.token, ip: '203.0.113.9', body: { name: 'Eve' } })
@@ -656,7 +660,7 @@ describe('DL3, HX19: erasing takes what is personal of the erased alone', () => 
     }
   })
 
-  test('what they did to others is the others history, but for the words that have their address', async () => {
+  test('what they did to others stays in the others’ history, except for texts with their address', async () => {
     const { boss, gone, purge, rows } = await cast('manager')
     const [eve, bob] = [await api.person({ password_hash: null }), await api.person({ password_hash: null })]
     const disable = (id: string, token: string, reason: string) =>
@@ -678,7 +682,7 @@ describe('DL3, HX19: erasing takes what is personal of the erased alone', () => 
     expect(await reasons(bob.id)).toEqual([{ it: null }, { it: '{"until":null}' }])
   })
 
-  test('the history takes no other change of its details than what leaves something out', async () => {
+  test('the history’s details can only be changed by leaving something out', async () => {
     const { by, rows } = await cast()
     await by('/disable', 'POST', { reason: 'left' })
     const [row] = await rows('user_id = ?')
@@ -697,7 +701,7 @@ describe('DL3, HX19: erasing takes what is personal of the erased alone', () => 
   })
 })
 
-describe('DL3: erasing goes by every address that somebody had', () => {
+describe('DL3: erasing looks for every address that somebody had', () => {
   const invite = async (token: string, email: string) => {
     const answer = await api.send('POST', '/v1/invitations', { token, body: { email } })
     expect([answer.status, answer.text]).toEqual([201, answer.text])
@@ -706,7 +710,7 @@ describe('DL3: erasing goes by every address that somebody had', () => {
   const countIn = async (table: string, where: string, ...args: string[]) =>
     Number((await api.sql(`SELECT count(*) AS n FROM ${table} WHERE ${where}`, args))[0]!.n)
 
-  test('invitations, mails, links, answers and changes that name a former one go, and leave rows', async () => {
+  test('invitations, mails, links, answers and changes that name a former one are removed, and rows stay', async () => {
     const { boss, gone, by, purge } = await cast()
     const eve = await api.actor()
     // Somebody else asks for their address, so it is not theirs for long.
@@ -741,7 +745,7 @@ describe('DL3: erasing goes by every address that somebody had', () => {
     ])
   })
 
-  test('what came after their end, or is of another account that has the address, stays', async () => {
+  test('what is later than their account, or belongs to another account with the address, stays', async () => {
     const { boss, gone, by, purge } = await cast()
     await by('', 'DELETE')
     const heir = { email: gone.email, password: PASSWORD, name: 'Heir' }
@@ -771,7 +775,7 @@ describe('DL3: erasing goes by every address that somebody had', () => {
     expect(await kept()).toEqual(before)
   })
 
-  test('what they made goes: invitations that nobody accepted, answers that were kept for them', async () => {
+  test('what they made is removed: invitations that nobody accepted, answers that were kept for them', async () => {
     const { gone, purge } = await cast('manager')
     const key = crypto.randomUUID()
     const person = { email: `${key}@people.test`, password: PASSWORD, name: 'Made' }
@@ -789,7 +793,7 @@ describe('DL3: erasing goes by every address that somebody had', () => {
   })
 })
 
-test('HX11, DL3: whoever has a million rows of history is erased, at once themselves and in steps their traces', async () => {
+test('HX11, DL3: somebody with a million rows of history is erased: they at once, and their traces in steps', async () => {
   const rows = rounds(3_300, 1_000_000)
   const { boss, gone, purge } = await cast()
   const now = Date.now().toString(16).padStart(12, '0')
@@ -830,7 +834,7 @@ test('HX11, DL3: whoever has a million rows of history is erased, at once themse
 })
 
 describe('DL1: after a soft delete', () => {
-  test('the person is gone for everybody but those who may restore them, and back as they were', async () => {
+  test('the person is gone for everybody except those who may restore them, and comes back unchanged', async () => {
     const ada = await api.actor({ role: 'manager', name: 'Ada' })
     const manager = await api.actor({ role: 'manager' })
     const before = await manage('GET', `/${ada.id}`)
@@ -867,7 +871,7 @@ describe('DL1: after a soft delete', () => {
 })
 
 describe('DL2: at once', () => {
-  test('twenty deletions of one person are one, soft or hard', async () => {
+  test('twenty deletions of one person count as one, soft or hard', async () => {
     for (const [query, action] of [
       ['', 'user.deleted'],
       ['?hard=true', 'user.purged'],

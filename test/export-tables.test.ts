@@ -111,23 +111,20 @@ const ABOUT: Record<string, (id: string, mark: string) => [member: string, inser
     ],
   }
 
-test.each(Object.entries(ABOUT))(
-  'DL4: an export has the %s of somebody, and nobody else’s',
-  async (_, about) => {
-    const [ada, eve] = [await api.quickActor({ email_verified_at: 1 }), await api.person()]
-    // With the present time, like all ids of the history.
-    const [mine, theirs] = [uuidv7(), uuidv7()]
-    const [member, insert, args] = about(ada.id, mine)
-    await api.sql(insert, args)
-    await api.sql(...(about(eve.id, theirs).slice(1) as [string, string[]]))
-    const { status, body, text } = await api.send('GET', '/v1/users/me/export', { token: ada.token })
-    expect(status).toBe(200)
-    expect(JSON.stringify(body[member])).toContain(mine)
-    expect(text).not.toContain(theirs)
-  },
-)
+test.each(Object.entries(ABOUT))('DL4: an export has somebody’s %s, and nobody else’s', async (_, about) => {
+  const [ada, eve] = [await api.quickActor({ email_verified_at: 1 }), await api.person()]
+  // With the present time, like all ids of the history.
+  const [mine, theirs] = [uuidv7(), uuidv7()]
+  const [member, insert, args] = about(ada.id, mine)
+  await api.sql(insert, args)
+  await api.sql(...(about(eve.id, theirs).slice(1) as [string, string[]]))
+  const { status, body, text } = await api.send('GET', '/v1/users/me/export', { token: ada.token })
+  expect(status).toBe(200)
+  expect(JSON.stringify(body[member])).toContain(mine)
+  expect(text).not.toContain(theirs)
+})
 
-test('An export has no address of a webhook: whoever made it may not manage it any more, and its path may be a secret', async () => {
+test('An export has no webhook addresses: its maker may no longer manage it, and its path may be a secret', async () => {
   const ada = await api.quickActor()
   const id = crypto.randomUUID()
   await api.sql(

@@ -53,14 +53,14 @@ const MEMBER_OF: Record<string, string | null> = {
   __drizzle_migrations: null,
 }
 
-test('DL4: the export has something of every table that holds something about people', async () => {
+test('DL4: the export covers every table with data about people', async () => {
   const tables = await api.sql(
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE '%\\_fts\\_%' ESCAPE '\\' AND name NOT LIKE 'libsql_%' AND name <> '__later'",
   )
   expect(tables.map(({ name }) => name).sort()).toEqual(Object.keys(MEMBER_OF).sort())
 })
 
-test('DL4: a person takes everything along that is held about them, and no secret', async () => {
+test('DL4: a person gets everything that is stored about them, except secrets', async () => {
   const admin = await api.actor({ role: 'admin' })
   const email = `${crypto.randomUUID()}@people.test`
   const signedUp = await api.send('POST', '/v1/auth/signup', {
@@ -95,7 +95,7 @@ test('DL4: a person takes everything along that is held about them, and no secre
   ).toBe(404)
 })
 
-test('DL4, HX6: an export is whole at any length, page after page, and leaves a row of history', async () => {
+test('DL4, HX6: an export is complete at any length, page after page, and leaves a row of history', async () => {
   const ada = await api.quickActor({ role: 'admin', email_verified_at: 1 })
   // Nobody invited her, but she has invited somebody.
   const invited = { email: `${crypto.randomUUID()}@people.test` }

@@ -57,9 +57,9 @@ async function breaksOff(file: { readOn(): Promise<unknown> }, level: 'warn' | '
   return lines
 }
 
-describe('An export that is open', () => {
+describe('A running export', () => {
   test.each(FILES)(
-    'AZ7: of %s breaks off when whoever reads it is shut out, and the log says why',
+    'AZ7: of %s breaks off when its reader loses access, and the log says why',
     async (_, reader, path) => {
       const { sessionId, token } = await api.signIn(reader())
       const file = await begin(api, token, path())
@@ -79,7 +79,7 @@ describe('An export that is open', () => {
     },
   )
 
-  test('AZ7: by an app is whole, and breaks off once the app may not read it any more', async () => {
+  test('AZ7: by an app is complete, and breaks off once the app may no longer read it', async () => {
     const scope = 'activity:read'
     const { client, sessionId: sid } = await letApp(api, admin, { scope })
     // As if from a device that they have just approved.
@@ -95,7 +95,7 @@ describe('An export that is open', () => {
   })
 
   test.each(FILES)(
-    'HX18: of %s that fails in the middle is a line of the log, with its request, and is not asked for again',
+    'HX18: of %s that fails in the middle leaves a log line with its request, and is not repeated',
     async (_, reader, path) => {
       const own = upstreams()
       const { token } = await api.signIn(reader())
@@ -119,28 +119,25 @@ describe('An export that is open', () => {
   test.each([
     ['csv', 1, (rows: number) => `end,${rows},,,,,,,,\r\n`],
     ['ndjson', 0, (rows: number) => `{"end":true,"rows":${rows}}\n`],
-  ])(
-    'AZ7: shows by its last line that it is whole, where it is asked to, as %s',
-    async (format, names, end) => {
-      const path = `/v1/activity/export?user_id=${ada.id}&format=${format}`
-      const textOf = async (more: string) => (await api.send('GET', path + more, { token: admin.token })).text
-      const [plain, whole] = [await textOf(''), await textOf('&end=true')]
-      expect(whole).toBe(plain + end(plain.trimEnd().split('\n').length - names))
+  ])('AZ7: shows in its last line that it is complete, if asked to, as %s', async (format, names, end) => {
+    const path = `/v1/activity/export?user_id=${ada.id}&format=${format}`
+    const textOf = async (more: string) => (await api.send('GET', path + more, { token: admin.token })).text
+    const [plain, whole] = [await textOf(''), await textOf('&end=true')]
+    expect(whole).toBe(plain + end(plain.trimEnd().split('\n').length - names))
 
-      const own = upstreams()
-      const { token } = await api.signIn(admin)
-      const file = await begin(openApi(own.bindings), token, `${path}&end=true`)
-      let text = ''
-      const decoder = new TextDecoder()
-      text += decoder.decode((await file.read()).value)
-      text += decoder.decode((await file.read()).value)
-      await own.behave('libsql', { mode: 'down' })
-      await breaksOff(file, 'error')
-      expect(text).not.toContain(end(0).slice(0, 5))
-    },
-  )
+    const own = upstreams()
+    const { token } = await api.signIn(admin)
+    const file = await begin(openApi(own.bindings), token, `${path}&end=true`)
+    let text = ''
+    const decoder = new TextDecoder()
+    text += decoder.decode((await file.read()).value)
+    text += decoder.decode((await file.read()).value)
+    await own.behave('libsql', { mode: 'down' })
+    await breaksOff(file, 'error')
+    expect(text).not.toContain(end(0).slice(0, 5))
+  })
 
-  test('AZ7: of a page goes on while its owner proves again who they are, and not past a change of password', async () => {
+  test('AZ7: on a page continues while its owner reauthenticates, but not after a change of password', async () => {
     const browser = openJar(api)
     await browser.signIn(admin.email)
     const cookie = [...browser.jar].map(([name, value]) => `${name}=${value}`).join('; ')
@@ -167,7 +164,7 @@ describe('An export that is open', () => {
   })
 })
 
-test('HX19: files are counted by user, whichever way they are asked for, and one too many writes nothing', async () => {
+test('HX19: exports are counted by user, however they are requested, and one too many writes nothing', async () => {
   const some = openApi({ RATE_LIMIT_EXPORTS: limiter(3) })
   const boss = await api.quickActor({ role: 'admin', email_verified_at: 1 })
   const visit = await openBrowser(some, boss)

@@ -87,7 +87,7 @@ async function expectCheap(
 
 const PLAIN = 'x'.repeat(SIZE)
 
-test('HX1: no JSON of 64 KB holds the isolate', async () => {
+test('HX1: no JSON of 64 KB blocks the isolate', async () => {
   const member = fc.constantFrom('name', 'email', 'password', 'x')
   const path = fc.constantFrom('/v1/auth/signup', '/v1/auth/login', '/v1/auth/verify_email')
   const wrap = fc.constantFrom<(text: string, name: string) => string>(
@@ -124,7 +124,7 @@ test('HX1: nor does one of very many members, or levels', async () => {
     await expectCheap(json('/v1/auth/signup', body), harmless)
 })
 
-test('HX1: no form of 64 KB holds the isolate, and none has a long answer', async () => {
+test('HX1: no form of 64 KB blocks the isolate, and none has a long answer', async () => {
   const harmless = form('/v1/auth/login', `username=${PLAIN}`)
   const fields = distinct((index) => `a${index}=&`, SIZE)
   const answer = await form('/v1/auth/login', fields)()
@@ -146,7 +146,7 @@ test('HX1: no form of 64 KB holds the isolate, and none has a long answer', asyn
   )
 })
 
-test('HX1: no query holds the isolate', async () => {
+test('HX1: no query blocks the isolate', async () => {
   const harmless = query('/v1/users', `q=${PLAIN}`)
   await expectCheap(
     query(
@@ -172,7 +172,7 @@ test('HX1: no query holds the isolate', async () => {
   )
 })
 
-test('HX1: no header holds the isolate', async () => {
+test('HX1: no header blocks the isolate', async () => {
   const NAMES = [
     'authorization', 'user-agent', 'x-request-id', 'cf-connecting-ip', 'origin', 'accept-language',
   ] // biome-ignore format: one a line says no more.
@@ -196,7 +196,7 @@ test('HX1: no header holds the isolate', async () => {
   )
 })
 
-test('HX1: no cookie holds the isolate', async () => {
+test('HX1: no cookie blocks the isolate', async () => {
   const ask = (path: string, cookie: string) => () =>
     api.send('GET', path, { headers: { cookie, 'sec-fetch-site': 'same-origin' } })
   const start = fc.constantFrom(
@@ -254,7 +254,7 @@ function clipForm(text: string): string {
   return new URLSearchParams(written.replace(/%[0-9A-F]?$/, '')).get('x')!.replace(/\uFFFD{1,3}$/, '')
 }
 
-test('HX1: no form of a page holds the isolate by long lines, in whichever field they stand', async () => {
+test('HX1: no form of a page blocks the isolate with long lines, in any field', async () => {
   // Four at a time: a quarter of the length still shows quadratic growth.
   const blanks = `a${' '.repeat(FORM_SIZE / 4 - 30)}b`
   const bodies = Array.from({ length: Math.ceil(FIELDS.length / 4) }, (_, at) =>
@@ -271,7 +271,7 @@ test('HX1: no form of a page holds the isolate by long lines, in whichever field
       })
 })
 
-test('HX1: no form of a page holds the isolate by anything hostile', async () => {
+test('HX1: no form of a page blocks the isolate with anything hostile', async () => {
   const shape = fc.constantFrom<(text: string) => string>(
     (text) => text,
     (text) => `a${text}b`,
@@ -300,7 +300,7 @@ const NETWORKS = (1024 * 1024 * 7) / 11 - 1000
 test.each([
   ['remarks that end at no end', `${' #'.repeat(FORM_SIZE / 2)}\u2028\u2029`],
   ['more networks than there may be', distinct((index) => `${index.toString(16)}:: `, NETWORKS)],
-])('HX1: no list of who may not sign up holds the isolate by %s', async (_, entries) => {
+])('HX1: no list of blocked sign-ups blocks the isolate with %s', async (_, entries) => {
   const { post } = pages.find(({ route }) => route === 'POST /admin/blocked')!
   expect((await post({ entries })).status).toBe(422)
   await expectCheap(
@@ -315,7 +315,7 @@ test.each([
   ['names that are not known', distinct((index) => `${index.toString(36)},`, MEGABYTE)],
   ['names in quotes', `"email""",`.repeat(100_000)],
   ['rows of empty cells', `email\n${`${','.repeat(100)}\n`.repeat(10_000)}`],
-])('HX1: no list of people holds the isolate by %s', async (_, rows) => {
+])('HX1: no list of people blocks the isolate with %s', async (_, rows) => {
   const post = (raw: string) => () =>
     api.send('POST', '/v1/users/import', { token: admin.token, raw, headers: { 'content-type': 'text/csv' } })
   expect((await post(rows)()).status).toBe(422)

@@ -53,7 +53,7 @@ const imports = files.flatMap((from): Import[] =>
   })),
 )
 
-test('Folders import downwards only, and those of one floor not each other', () => {
+test('Folders only import from lower layers, not from others in the same layer', () => {
   const isAllowed = ({ from, to, isType }: Import) =>
     folderOf(from) === folderOf(to) ||
     isRoutes(from) ||
@@ -71,7 +71,7 @@ test('Routes are imported by app.ts alone', () => {
   expect(byOthers.map(({ from, to }) => `${from} → ${to}`)).toEqual([])
 })
 
-test('No files import each other in a circle', () => {
+test('No files import each other in a cycle', () => {
   // Removes files that import nothing of what is left, until none or only cycles are left.
   let left = imports.filter(({ isType }) => !isType)
   for (let before = -1; before !== left.length; ) {
@@ -82,7 +82,7 @@ test('No files import each other in a circle', () => {
   expect(left.map(({ from, to }) => `${from} → ${to}`)).toEqual([])
 })
 
-test('No file has over 350 lines, and no folder over 14 files, but for texts', () => {
+test('No file has over 350 lines, and no folder over 14 files, except for texts', () => {
   const isText = (file: string) => /\/texts\//.test(file) || file === 'passwords/common-passwords.ts'
   const code = files.filter((file) => !isText(file))
   expect(code.filter((file) => textOf(file).split('\n').length > 351)).toEqual(LONG)
@@ -99,7 +99,7 @@ test('ARCHITECTURE.md names every table and every folder', () => {
   expect([...folders].filter((folder) => !new RegExp(`\\b${folder}\\b`).test(text))).toEqual([])
 })
 
-test('How long something lasts is written in words by inWords, from the number that decides it', () => {
+test('Durations in texts are written by inWords, from the number that decides them', () => {
   const NUMBERS = 'two|three|four|five|seven|ten|fifteen|thirty|zwei|drei|fünf|sieben|zehn|dreißig|\\d+'
   const UNITS = 'seconds|minutes|hours|days|Sekunden|Minuten|Stunden|Tagen?'
   const written = new RegExp(`\\b(?:${NUMBERS}) (?:${UNITS})\\b`, 'g')

@@ -33,14 +33,14 @@ beforeAll(async () => {
 })
 
 describe('CK2: made under the former key,', () => {
-  test('a session goes on, by token and by refresh', async () => {
+  test('a session continues, by token and by refresh', async () => {
     const ada = await before.quickActor()
     expect((await after.send('GET', '/v1/users/me', { token: ada.token })).status).toBe(200)
     const body = { refresh_token: ada.refreshToken }
     expect((await after.send('POST', '/v1/auth/refresh_token', { body })).status).toBe(200)
   })
 
-  test('MF5: a seed goes on, and is put under the new key by its next use, or by clean-up', async () => {
+  test('MF5: a seed still works, and is moved to the new key by its next use, or by clean-up', async () => {
     const [ada, eve] = [await before.person(), await before.person()]
     const [{ seed }] = [await addTotp(before, ada), await addTotp(before, eve)]
     const keyOf = async ({ id }: { id: string }) =>
@@ -56,7 +56,7 @@ describe('CK2: made under the former key,', () => {
     expect(await keyOf(eve)).toBe(await keyOf(ada))
   })
 
-  test('an imported hash goes on, and is put under the new key by clean-up', async () => {
+  test('an imported hash still works, and is moved to the new key by clean-up', async () => {
     const ada = await before.person()
     const hash = '$2a$06$nbu7TNXBePo3K0KQ1OEfQORRjd/iChqJvxNSGwgb2SdYPOGUsR7te'
     const sealed = await sealForeignHash(before.config(), ada.id, hash)
@@ -70,7 +70,7 @@ describe('CK2: made under the former key,', () => {
     expect((await after.send('POST', '/v1/auth/login', { body })).status).toBe(200)
   })
 
-  test('a webhook goes on, and its secrets are put under the new key by the cron job', async () => {
+  test('a webhook still works, and its secrets are moved to the new key by the cron job', async () => {
     const body = { url: 'https://hooks.people.test/roster', types: ['user.updated'] }
     const made = await before.send<WebhookWithSecret>('POST', '/v1/webhooks', { token: admin.token, body })
     const path = `/v1/webhooks/${made.body.id}`
@@ -90,7 +90,7 @@ describe('CK2: made under the former key,', () => {
     expect(await secretsOf(onlyNew, await row(), Date.now())).toEqual(secrets)
   })
 
-  test('a list goes on from its cursor', async () => {
+  test('a list continues from its cursor', async () => {
     for (const _ of [1, 2, 3]) await before.person()
     const path = '/v1/users?limit=1'
     type Page = { data: { id: string }[]; pagination: { next_cursor: string } }
@@ -103,7 +103,7 @@ describe('CK2: made under the former key,', () => {
     expect([other.status, other.body.data]).toEqual([200, same.body.data])
   })
 
-  test('a mailed link is good', async () => {
+  test('a mailed link is valid', async () => {
     const { email } = newPerson()
     await before.send('POST', '/v1/invitations', { token: admin.token, body: { email } })
     const mail = (await before.mailsTo(email))[0]!
@@ -112,7 +112,7 @@ describe('CK2: made under the former key,', () => {
     expect((await after.send('POST', '/v1/auth/accept_invitation', { body })).status).toBe(201)
   })
 
-  test('a mailed code is good, with the token of who asked', async () => {
+  test('a mailed code is valid, with the token of whoever asked', async () => {
     const ada = await before.person({ email_verified_at: 1 })
     const asked = await before.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
     const { code } = linkIn((await before.mailsTo(ada.email))[0]!)
@@ -120,7 +120,7 @@ describe('CK2: made under the former key,', () => {
     expect((await after.send('POST', '/v1/auth/reset_password', { body })).status).toBe(204)
   })
 
-  test('a creation that is repeated with its key is known again', async () => {
+  test('a creation that is repeated with its key is recognised', async () => {
     const request = {
       token: admin.token,
       body: newPerson(),
@@ -131,7 +131,7 @@ describe('CK2: made under the former key,', () => {
     expect([again.status, again.text]).toEqual([201, first.text])
   })
 
-  test('a count of failures goes on', async () => {
+  test('a count of failures continues', async () => {
     const { email } = await before.person()
     const wrong = { body: { email, password: 'not the password at all' }, ip: '10.9.8.7' }
     for (let i = 0; i < 10; i++) await before.send('POST', '/v1/auth/login', wrong)

@@ -40,7 +40,7 @@ const STATUS: Record<string, number> = {
   end_session_endpoint: 303,
 }
 
-test('AT6: the metadata are found where they belong, and name nothing that does not work', async () => {
+test('AT6: the metadata are where they belong, and everything they name works', async () => {
   const server = await discover()
   expect(server.issuer).toBe(api.config().ISSUER)
   for (const [name, value] of Object.entries(server)) {
@@ -50,7 +50,7 @@ test('AT6: the metadata are found where they belong, and name nothing that does 
   }
 })
 
-test('AT5, CK1: a resource server takes an access token, by the keys that the metadata lead to', async () => {
+test('AT5, CK1: a resource server accepts an access token, with the keys that the metadata lead to', async () => {
   const server = await discover()
   const { AUDIENCE } = api.config()
   const { token } = ada
@@ -62,7 +62,7 @@ test('AT5, CK1: a resource server takes an access token, by the keys that the me
   await expect(oauth.validateJwtAccessToken(server, asking(forged), AUDIENCE, through)).rejects.toThrow()
 })
 
-test('ER1: the library reads from a refusal what to do about it', async () => {
+test('ER1: the library learns from a refusal what to do about it', async () => {
   const url = new URL(`${api.config().ISSUER}/v1/users`)
   const refusal = await oauth
     .protectedResourceRequest(ada.token, 'GET', url, undefined, undefined, through)

@@ -119,7 +119,7 @@ describe('Filters and sorts', () => {
     },
   )
 
-  test('The newest come first when nothing is said, twenty to a page', async () => {
+  test('By default the newest come first, twenty to a page', async () => {
     const { body } = await city.list()
     expect(ids(body.data)).toEqual(ids(expected({ sort: '-created_at' }).slice(0, 20)))
     expect(body.pagination).toMatchObject({ limit: 20, next_cursor: expect.any(String), total: 28 })
@@ -127,7 +127,7 @@ describe('Filters and sorts', () => {
   })
 
   test.each(['created_at', '-created_at', 'name', '-email'])(
-    'By %s one leafs forwards and back, and sees the same pages',
+    'By %s, paging forwards and back shows the same pages',
     async (sort) => {
       const forwards = []
       let page = await city.list({ sort, limit: 9 })
@@ -149,7 +149,7 @@ describe('Filters and sorts', () => {
     },
   )
 
-  test('A page beyond the last is empty, and the deepest is known beforehand', async () => {
+  test('A page beyond the last is empty, and a page number has a documented maximum', async () => {
     const { body } = await city.list({ page: 100, limit: 100 })
     expect(body).toEqual({
       data: [],
@@ -159,7 +159,7 @@ describe('Filters and sorts', () => {
     expect([tooDeep.status, tooDeep.body.code]).toEqual([400, 'page_too_deep'])
   })
 
-  test('The last page has no next, also when it is full', async () => {
+  test('The last page has no next, even if it is full', async () => {
     expect((await city.list({ limit: 28 })).body.pagination.next_cursor).toBeNull()
     expect((await city.list({ limit: 27 })).body.pagination.next_cursor).not.toBeNull()
   })
@@ -180,7 +180,7 @@ describe('Filters and sorts', () => {
     expect(await city.all({ email: someone.email, q: 'elsewhere' })).toEqual([])
   })
 
-  test('AZ8, IV4: whatever else is asked is refused, and nothing leaks', async () => {
+  test('AZ8, IV4: any other query is refused, and nothing leaks', async () => {
     const refused: Record<string, string>[] = [
       { limit: '1e9' },
       { limit: '101' },
@@ -215,7 +215,7 @@ describe('Filters and sorts', () => {
     })
   })
 
-  test('AZ8: a cursor is for its own list, and no other text is one', async () => {
+  test('AZ8: a cursor only works for its own list, and no other text is accepted as one', async () => {
     const { body } = await city.list({ limit: 3 })
     const cursor = body.pagination.next_cursor!
     expect((await city.list({ limit: 50, cursor })).status).toBe(200)
@@ -247,7 +247,7 @@ describe('Filters and sorts', () => {
     expect(history.body.code).toBe('invalid_cursor')
   })
 
-  test('DL1: the deleted are in no list but their own, which only those see who may delete', async () => {
+  test('DL1: deleted users are only in their own list, which only those who may delete can see', async () => {
     const manager = await city.api.actor({ role: 'manager', deleted_at: null })
     expect((await city.list({ status: 'deleted' }, manager)).status).toBe(403)
     const deleted = everybody.find((person) => person.deleted)!
@@ -278,12 +278,12 @@ describe('Search', () => {
     ['a AND b OR NOT c', ['AND', 'or not', 'b OR NOT c']],
     ['name:x ^y -z (w) {v}', ['name:', '^y -z', '(w)', '{v}', '-z (']],
     ['\\back\\slash', ['\\ba', 'k\\s']],
-  ])('%s is found by any three characters of it, as they are', async (name, searches) => {
+  ])('%s is found by any three of its characters', async (name, searches) => {
     const { id } = await city.person({ name: name.normalize('NFC') })
     for (const q of searches) expect([q, await find(q)]).toEqual([q, [id]])
   })
 
-  test('What stands for anything elsewhere stands for itself here', async () => {
+  test('Wildcards of other languages are plain characters here', async () => {
     for (const q of [
       '%%%',
       '___',
@@ -300,7 +300,7 @@ describe('Search', () => {
       expect([q, await find(q)]).toEqual([q, []])
   })
 
-  test('A search has three to a hundred characters of text', async () => {
+  test('A search needs three to a hundred characters', async () => {
     const name = '🌲'.repeat(50) + 'x'.repeat(50)
     const { id } = await city.person({ name })
     expect(await find(name)).toEqual([id])
@@ -309,7 +309,7 @@ describe('Search', () => {
       expect([q, (await city.list({ q })).status]).toEqual([q, 422])
   })
 
-  test('It finds addresses as well, within a role and a status, in the order of making', async () => {
+  test('It also finds addresses, within a role and a status, in order of creation', async () => {
     const make = (n: number, role: (typeof ROLES)[number], status: 'active' | 'disabled') =>
       city.person({ role, status, email: `findme-${n}@search.test` })
     const people = []
@@ -355,7 +355,7 @@ describe('Search', () => {
       expect([q, await find(q)]).toEqual([q, [id]])
   })
 
-  test('IV4: any text at all is found where it stands, and never breaks the search', async () => {
+  test('IV4: any text is found where it occurs, and never breaks the search', async () => {
     const { id } = await city.person({ name: 'changes' })
     const line = fc
       .string({ unit: 'binary', minLength: 3, maxLength: 60 })
@@ -372,7 +372,7 @@ describe('Search', () => {
 })
 
 describe('While people come and go', () => {
-  test('AZ8: pages by cursor give everybody who stays exactly once, whatever the sort', async () => {
+  test('AZ8: pages by cursor return everybody who stays exactly once, whatever the sort', async () => {
     const city = await openCity()
     const staying = []
     for (let i = 0; i < 24; i++) staying.push(await city.person({ name: i % 2 ? 'Same' : `Name ${i % 5}` }))
@@ -394,7 +394,7 @@ describe('While people come and go', () => {
     }
   })
 
-  test('A cursor whose own person is gone still continues where they were', async () => {
+  test('A cursor whose person is gone still continues where they were', async () => {
     const city = await openCity()
     for (let i = 0; i < 6; i++) await city.person({ name: 'Same' })
     const before = await city.all({ sort: 'name' })
@@ -450,7 +450,7 @@ describe('The list by when somebody was made', () => {
   const DAY_MS = 86_400_000
   const at = (ms: number) => new Date(ms).toISOString()
 
-  test('has those from one time on and before another, in either order and page by page', async () => {
+  test('has those from one time to another, in either order and page by page', async () => {
     const began = Date.UTC(2031, 4, 1)
     const made = [0, 1, 2, 3].map((day) => ({
       id: `${firstIdAt(began + day * DAY_MS).slice(0, 24)}${crypto.randomUUID().slice(24)}`,
@@ -475,13 +475,13 @@ describe('The list by when somebody was made', () => {
     [{ sort: 'name' }, 'created_from'],
     [{ sort: '-email' }, 'created_to'],
     [{ q: 'made' }, 'created_from'],
-  ])('goes with the order of creation alone: %s is 422', async (query, name) => {
+  ])('only works in order of creation: %s is 422', async (query, name) => {
     const refused = await city.list({ ...(query as object), [name]: at(0) })
     expect([refused.status, refused.body]).toMatchObject([422, { errors: [{ pointer: `/${name}` }] }])
   })
 })
 
-describe('A list is narrowed by what has an index of its own', () => {
+describe('A list has filters with an index of their own', () => {
   type Managed = Person & { locked: string | null; second_factor: string; needs_reset: boolean }
   let city: City
   /** In the order in which they were made; the administrator comes before them. */
@@ -523,7 +523,7 @@ describe('A list is narrowed by what has an index of its own', () => {
       second_factor === 'none' && role === 'admin',
   }
 
-  test.each(Object.keys(isOf))('%s: in either order, page by page, there and back', async (narrowed) => {
+  test.each(Object.keys(isOf))('%s: in either order, page by page, forwards and back', async (narrowed) => {
     const query = Object.fromEntries(new URLSearchParams(narrowed))
     const wanted = everybody.filter(isOf[narrowed]!)
     expect(wanted.length).toBeGreaterThan(3)
@@ -547,7 +547,7 @@ describe('A list is narrowed by what has an index of its own', () => {
     expect(ids(await city.all({ ...query, email: one!.email }))).toEqual([one!.id])
   })
 
-  test('What cannot be asked together is 422, and says so of the field', async () => {
+  test('Filters that cannot be combined are a 422 that names the field', async () => {
     const refused: [query: Record<string, string>, pointer: string][] = [
       [{ locked: 'true', email_verified: 'true' }, '/locked'],
       [{ needs_reset: 'true', locked: 'true' }, '/needs_reset'],
@@ -568,7 +568,7 @@ describe('A list is narrowed by what has an index of its own', () => {
     }
   })
 
-  test('Whoever manages sees what somebody has beside the password, and what of it is locked', async () => {
+  test('Those who manage see what factors somebody has, and what is locked', async () => {
     const [first] = everybody.filter(({ role }) => role === 'user')
     const seen = async () => {
       const { body } = await city.manage('GET', `/${first!.id}`)

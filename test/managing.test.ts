@@ -56,7 +56,7 @@ test('HX2: another address is unverified, ends sessions and links, and its owner
   expect(await rowOf(ada.id)).toMatchObject({ email: ada.email, email_verified_at: expect.any(Number) })
 })
 
-test('HX2: of an unverified address nobody is told, and another spelling is the same address', async () => {
+test('HX2: an unverified address is not told, and another spelling is the same address', async () => {
   const eve = await proved({ email_verified_at: null })
   expect((await patch(manager, eve.id, { email: newAddress() })).status).toBe(200)
   expect(await kindsTo(eve.email)).toEqual([])
@@ -69,10 +69,10 @@ test('HX2: of an unverified address nobody is told, and another spelling is the 
   expect(await kindsTo(ada.email)).toEqual([])
 })
 
-test('HX2: who mends a takeover leaves the thief no way back, and the other administrators hear of it', async () => {
+test('HX2: ending a takeover leaves the thief no way back, and the other administrators are told', async () => {
   const ada = await proved()
   const other = await proved({ role: 'admin' })
-  // The thief changes the address twice; the first undo would be theirs.
+  // The thief changes the address twice: the first undo would be the thief's.
   await patch(admin, ada.id, { email: newAddress() })
   const older = linkIn((await api.mailsTo(ada.email))[0]!).token
   const thiefs = newAddress()
@@ -101,7 +101,7 @@ test('HX2: who mends a takeover leaves the thief no way back, and the other admi
   })
 })
 
-test('HX2: who mends a takeover leaves nothing that the thief knows or has added', async () => {
+test('HX2: ending a takeover leaves nothing that the thief knows or has added', async () => {
   const ada = await api.person({ email_verified_at: Date.now() })
   const passkey = await addPasskey(api, ada)
   await addTotp(api, ada)
@@ -126,7 +126,7 @@ test('HX2: who mends a takeover leaves nothing that the thief knows or has added
   expect((await logIn('nine green bears run')).status).toBe(200)
 })
 
-test('HX19: an administrator whose login is old makes no manager, and pays for no hash to hear so', async () => {
+test('HX19: an administrator with an old login cannot make a manager, and the refusal costs no hash', async () => {
   const none = openApi({
     ...api.bindings,
     RATE_LIMIT_HASHES: limiter(0),
@@ -138,13 +138,13 @@ test('HX19: an administrator whose login is old makes no manager, and pays for n
   expect([status, said.code]).toEqual([403, 'reauthentication_required'])
 })
 
-test('LG2: an address and a role that change together are two rows', async () => {
+test('LG2: changing an address and a role together makes two rows', async () => {
   const eve = await proved({ role: 'manager' })
   expect((await patch(admin, eve.id, { email: newAddress(), role: 'user' })).status).toBe(200)
   expect(await api.historyOf(eve.id)).toEqual(['email.changed', 'user.role_changed'])
 })
 
-test('HX2: a role given or taken, disabling, enabling, deleting and restoring are told by mail', async () => {
+test('HX2: a changed role, disabling, enabling, deleting and restoring are reported by mail', async () => {
   const ada = await proved()
   await patch(admin, ada.id, { role: 'manager' })
   await patch(admin, ada.id, { role: 'user' })
@@ -162,7 +162,7 @@ test('HX2: a role given or taken, disabling, enabling, deleting and restoring ar
   ])
 })
 
-test('HX5, AZ5: no higher role is given before the address is proved', async () => {
+test('HX5, AZ5: no higher role can be given before the address is proved', async () => {
   const squatter = await proved({ email_verified_at: null })
   const ada = await proved()
   const before = await dump(api)
@@ -175,7 +175,7 @@ test('HX5, AZ5: no higher role is given before the address is proved', async () 
   await api.sql('UPDATE users SET email_verified_at = 1 WHERE id = ?', [squatter.id])
   expect((await patch(admin, squatter.id, { role: 'admin' })).status).toBe(200)
   await api.sql('UPDATE users SET email_verified_at = NULL WHERE id = ?', [squatter.id])
-  // The last administrator who can sign in stays one.
+  // The last administrator who can sign in stays an administrator.
   expect((await patch(admin, squatter.id, { role: 'user' })).body.code).toBe('last_admin')
   await api.person({ role: 'admin', email_verified_at: 1 })
   expect((await patch(admin, squatter.id, { role: 'user' })).status).toBe(200)
@@ -192,7 +192,7 @@ test('HX5: a squatter on a freed address gives way to its owner', async () => {
   expect(await api.historyOf(signedUp.body.id as string)).toEqual(['user.signed_up', 'user.deleted'])
 })
 
-test('HX5: who proved the address meanwhile keeps it', async () => {
+test('HX5: somebody who proved the address meanwhile keeps it', async () => {
   const ada = await proved()
   await api.send('DELETE', `/v1/users/${ada.id}`, { token: admin.token })
   await proved({ email: ada.email })
@@ -200,7 +200,7 @@ test('HX5: who proved the address meanwhile keeps it', async () => {
   expect([answer.status, answer.body.code]).toEqual([409, 'email_taken'])
 })
 
-test('Who manages has the links sent that a user needs, to the address of the account', async () => {
+test('Those who manage can have the links sent that a user needs, to the account’s address', async () => {
   const ada = await proved({ email_verified_at: null })
   const before = await rowOf(ada.id)
   expect((await post(manager, `/v1/users/${ada.id}/send_verification`)).status).toBe(204)

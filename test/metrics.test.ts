@@ -6,14 +6,14 @@ import { openApi } from './support/api.ts'
 import { addApp } from './support/oauth.ts'
 import { testOfRedis } from './support/upstreams.ts'
 
-/** As Workers Analytics Engine takes them. What it makes of them, only it knows. */
+/** As Workers Analytics Engine receives them; how it aggregates them is not tested. */
 function countedApi() {
   const points: AnalyticsEngineDataPoint[] = []
   const METRICS = { writeDataPoint: (point?: AnalyticsEngineDataPoint) => void points.push(point!) }
   return { api: openApi({ METRICS }), points }
 }
 
-test('Each request is one point: its route, what was answered and how long it took, and by what a session began', async () => {
+test('Each request is one data point: its route, its answer, its duration, and how a session began', async () => {
   const { api, points } = countedApi()
   const { email, password } = await api.person()
   points.length = 0
@@ -43,11 +43,11 @@ test('Each request is one point: its route, what was answered and how long it to
       doubles: [number, number, number, number],
     },
   ])
-  // Nobody's name, address, id or token.
+  // No name, address, id or token of anybody.
   for (const secret of [email, id, token]) expect(JSON.stringify(points)).not.toContain(secret)
 })
 
-testOfRedis('A read of oneself says whether the copy near was the answer', async () => {
+testOfRedis('A read of oneself says whether it was answered by a copy', async () => {
   const { api, points } = countedApi()
   const { token } = await api.actor()
   const read = async () => {
@@ -56,11 +56,11 @@ testOfRedis('A read of oneself says whether the copy near was the answer', async
     return points[0]!.blobs![5]
   }
   expect(await read()).toBe('miss')
-  // It is put after the answer.
+  // The copy is stored after the answer.
   await vi.waitFor(async () => expect(await read()).toBe('hit'), { timeout: 60_000 })
 })
 
-testOfRedis('So does the word about a token, by introspection and to another Worker', async () => {
+testOfRedis('So does an answer about a token, by introspection and to another Worker', async () => {
   const { api, points } = countedApi()
   const { client_id, client_secret } = await addApp(api, {
     grants: ['client_credentials'],
@@ -112,7 +112,7 @@ testOfRedis('So does the word about a token, by introspection and to another Wor
   expect(JSON.stringify(points)).not.toContain(token)
 })
 
-test('Where nothing is bound nothing is counted, and where counting fails the answer is the same', async () => {
+test('Without a binding nothing is counted, and if counting fails the answer is the same', async () => {
   const METRICS = {
     writeDataPoint() {
       throw new TypeError('too long')

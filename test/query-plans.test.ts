@@ -12,49 +12,49 @@ import { ALL_WAYS_IN } from './support/requests.ts'
 import { everyCleanUp, everyRequest } from './support/traffic.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
-/** Steps of a plan that may read or sort more than they give. Constants and the result of a subquery are no table. */
+/** Steps of a plan that may read or sort more than they return. Constants and the result of a subquery are not tables. */
 const UNBOUNDED = /^SCAN (?!CONSTANT ROW|\(subquery)|TEMP B-TREE/
 
-/** The steps that are bounded by something that a plan does not say. */
+/** Steps that are bounded by something that a plan does not show. */
 function isBounded(sql: string, step: string): boolean {
-  // The search index, asked what matches, gives its rows in order one by one; LIMIT stops it.
+  // The search index returns matches one by one, in order, and LIMIT stops it.
   if (step.startsWith('SCAN users_fts VIRTUAL TABLE') && sql.includes('users_fts MATCH ')) return true
   if (step.startsWith('SCAN names_fts VIRTUAL TABLE') && sql.includes('names_fts MATCH ')) return true
-  // Those that both have found, a page of them.
+  // Rows that both have found: one page.
   if (step === 'SCAN found') return true
   if (step.startsWith('SCAN reasons_fts VIRTUAL TABLE') && sql.includes('reasons_fts MATCH ')) return true
-  // The first rows of a table, in the order of an index: no condition to pass over rows for, and LIMIT stops it.
+  // The first rows of a table in an index's order: there is no condition that skips rows, and LIMIT stops it.
   if (step.startsWith('SCAN ') && !/\bwhere\b/i.test(sql) && /\blimit \S+$/i.test(sql)) return true
-  // The same in a subquery: the oldest user, and as many clients as there may be.
+  // The same in a subquery: the oldest user, and at most as many clients as may exist.
   if (step.startsWith('SCAN users ') && sql.includes('FROM "users" ORDER BY id LIMIT 1)')) return true
   if (step.startsWith('SCAN oauth_clients') && sql.includes('FROM "oauth_clients" LIMIT ')) return true
   if (step.startsWith('SCAN signup_blocks') && sql.includes('FROM "signup_blocks" LIMIT ')) return true
-  // As many webhooks as there may be, and of each the oldest twenty that it is owed.
+  // At most as many webhooks as may exist, and the oldest twenty deliveries of each.
   if (/^SCAN (hook|webhooks)\b/.test(step)) return true
   if (step.includes('TEMP B-TREE') && sql.includes('PARTITION BY hook.id')) return true
-  // From the last row back to the first that is complete: what this batch owes, and one more.
+  // From the last row back to the first complete one: what this batch owes, and one more.
   if (step === 'SCAN webhook_deliveries' && sql.includes('is_fixed = 1 ORDER BY id DESC LIMIT 1)'))
     return true
   // From one webhook to the next by the index.
   if (step === 'SCAN hooks') return true
-  // The rows of a page whose place is known by now; one row of counts.
+  // The rows of a page whose position is known; one row of counts.
   if (/^SCAN (place|state|counts|counted)$/.test(step)) return true
-  // One row, made of subqueries: what an account has beside its password.
+  // One row, made of subqueries: an account's factors.
   if (step === 'SCAN state' && /FROM \(SELECT\s+EXISTS \(/.test(sql)) return true
-  // A step for each client, from one to the next by the index.
+  // One step for each client, from one to the next by the index.
   if (step === 'SCAN named') return true
-  // What a partial index holds, as far as the count goes: its condition is all there is.
+  // The content of a partial index, up to the count's limit: its condition is the whole condition.
   if (/^SCAN outbox USING INDEX outbox_(due|dead)$/.test(step) && sql.includes('LIMIT 100)')) return true
-  // What one value holds, and a subquery's few rows.
+  // The content of one value, and a subquery's few rows.
   if (/^SCAN (json_each|json_tree) VIRTUAL TABLE/.test(step)) return true
   if (step.startsWith('UNION USING TEMP B-TREE') && sql.includes('json_each')) return true
   // A row for each role and state: nine.
   if (step === 'SCAN user_totals') return true
-  // Whoever has had one address: one living person, and the deleted of thirty days.
+  // Everybody who has had one address: one living person, and those deleted within thirty days.
   return step.includes('TEMP B-TREE') && /users_by_email WHERE [^()]* email_normalized = \?/.test(sql)
 }
 
-test('IV4, IV5: no statement of any route or page, nor of clean-up, scans or sorts a table; a query of a write is known as one', async () => {
+test('IV4, IV5: no statement of a route, a page or clean-up scans or sorts a table; a query within a write is known as one', async () => {
   const own = await freshUpstreams()
   const api = openApi({ ...own.bindings, ...ALL_WAYS_IN })
   const historian = await api.person({ password_hash: null })
@@ -86,12 +86,12 @@ test('IV4, IV5: no statement of any route or page, nor of clean-up, scans or sor
     }
   }
   expect(unbounded).toEqual([])
-  // What callers send travels as parameters: nothing of it stands in any text.
+  // Callers' values are sent as parameters: no text contains any.
   expect([...statements].join('\n')).not.toMatch(/crowd|Quetzal|Grace|people\.test|brown foxes|member-/i)
   expect(statements.size).toBeGreaterThan(100)
 
-  // What answers in a write is asked again where the answer was lost, and has to be known as a query. What an update
-  // returns is for the log alone.
+  // A query within a write is repeated if the answer was lost, so it must be recognised as a query. What an update
+  // returns is only for the log.
   const written = calls
     .filter((call) => call.statements.some(({ sql }) => sql.startsWith('BEGIN IMMEDIATE')))
     .flatMap((call) => call.statements)

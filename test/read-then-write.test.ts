@@ -10,7 +10,7 @@ import { addKey } from './support/keys.ts'
 import { addApp } from './support/oauth.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
-/** What was true when it was read need not be true when it is written: something else comes between the two. */
+/** What was true when it was read may no longer be true when something is written: another change comes in between. */
 
 const DAY_MS = 86_400_000
 let own: Awaited<ReturnType<typeof freshUpstreams>>
@@ -35,12 +35,12 @@ async function cron(schedule: string): Promise<void> {
 const cleanUp = () => cron('*/15 * * * *')
 const sendMail = () => cron('* * * * *')
 
-test('HX8: a replica that lags keeps nobody from being changed: from the second round on the primary is asked', async () => {
+test('HX8: a lagging replica does not prevent a change: from the second attempt on the primary is read', async () => {
   const ada = await api.person()
   const resources = openForCron(api.bindings as never, createExecutionContext())
   const stale = await resources.db.read({ user: selectUsers().where(eq(users.id, ada.id)) })
   await manage('PATCH', `/${ada.id}`, { name: 'Grace' })
-  // All that it has heard of.
+  // All that the replica knows.
   const read = async () => stale as never
   const lagging = { ...resources, db: { ...resources.db, read } }
   const changed = await changeUserBy(lagging, bySystem, ada.id, ({ name }) => ({
@@ -51,12 +51,12 @@ test('HX8: a replica that lags keeps nobody from being changed: from the second 
   expect([changed.name, (await rowOf(ada.id))!.name]).toEqual(['Joan', 'Joan'])
 })
 
-test('LE6, HX10: a login that began with the old password leaves no session once there is a new one', async () => {
+test('LE6, HX10: a login that began with the old password leaves no session after a new one is set', async () => {
   const ada = await api.person()
   const session = await api.signIn(ada)
   const { result, wasHeld } = await own.between(
     () => api.send('POST', '/v1/auth/login', { body: { email: ada.email, password: PASSWORD } }),
-    // What a change of the password does, without the time for its hashes.
+    // A change of the password, without the time for its hashes.
     () =>
       api.sql('UPDATE users SET token_epoch = token_epoch + 1, version = version + 1 WHERE id = ?', [ada.id]),
     { nth: 2 },
@@ -66,7 +66,7 @@ test('LE6, HX10: a login that began with the old password leaves no session once
   expect(open).toEqual([{ id: session.sessionId }])
 })
 
-test('LE6, HX10: what a service began changes nothing once its owner was demoted', async () => {
+test('LE6, HX10: a service’s request changes nothing if its owner is demoted meanwhile', async () => {
   const scopes = ['users:read', 'users:update']
   const app = await addApp(api, { grants: ['client_credentials'], redirect_uris: [], scopes })
   const { body: given } = await api.send<{ access_token: string }>('POST', '/oauth/token', {
@@ -93,7 +93,7 @@ test.each<[string, string]>([
   ['it may no longer', 'UPDATE api_keys SET permissions = \'["users:read"]\' WHERE user_id = ?'],
   ['it had expired', 'UPDATE api_keys SET expires_at = 1 WHERE user_id = ?'],
   ['its secret was one too old', "UPDATE api_keys SET secret_hash = 'x' WHERE user_id = ?"],
-])('AK3, HX10: what a key began changes nothing once %s', async (_, change) => {
+])('AK3, HX10: a key’s request changes nothing once %s', async (_, change) => {
   const manager = await api.person({ role: 'manager', email_verified_at: 1 })
   const { key: token } = await addKey(api, manager, ['users:read', 'users:update'])
   const ada = await api.person()
@@ -107,7 +107,7 @@ test.each<[string, string]>([
   expect(await rowOf(ada.id)).toEqual(before)
 })
 
-test('AK3, HX10: nobody makes a key of what they may no longer once that is written', async () => {
+test('AK3, HX10: nobody can make a key with a permission that they have just lost', async () => {
   const manager = await api.person({ role: 'manager', email_verified_at: 1 })
   const { token } = await api.signIn(manager)
   const { result, wasHeld } = await own.between(
@@ -120,7 +120,7 @@ test('AK3, HX10: nobody makes a key of what they may no longer once that is writ
   expect(await api.sql('SELECT * FROM api_keys WHERE user_id = ?', [manager.id])).toEqual([])
 })
 
-test('CR3, HX10: somebody restored between the two is not purged by clean-up', async () => {
+test('CR3, HX10: somebody restored in between is not purged by clean-up', async () => {
   const ada = await api.person({ deleted_at: Date.now() - 40 * DAY_MS })
   const before = await rowOf(ada.id)
   const { wasHeld } = await own.between(
@@ -133,7 +133,7 @@ test('CR3, HX10: somebody restored between the two is not purged by clean-up', a
   expect(await api.historyOf(ada.id)).toEqual(['user.restored'])
 })
 
-test('CR3, HX10: a disabling that is extended between the two is not ended by clean-up', async () => {
+test('CR3, HX10: a disabling that is extended in between is not ended by clean-up', async () => {
   const ada = await api.person({
     status: 'disabled',
     disabled_until: Date.now() - 1000,
@@ -151,7 +151,7 @@ test('CR3, HX10: a disabling that is extended between the two is not ended by cl
   expect(await api.historyOf(ada.id)).toEqual(['user.disabled'])
 })
 
-test('CR3, HX10: a disabling that is extended between the two is not ended by a login', async () => {
+test('CR3, HX10: a disabling that is extended in between is not ended by a login', async () => {
   const ada = await api.person({
     status: 'disabled',
     disabled_until: Date.now() - 1000,
@@ -168,19 +168,19 @@ test('CR3, HX10: a disabling that is extended between the two is not ended by a 
   expect(await rowOf(ada.id)).toMatchObject({ status: 'disabled', disabled_reason: 'still' })
 })
 
-test('CR2, HX10, Fault 17: a mail that another sender takes between the two is sent once', async () => {
+test('CR2, HX10, Fault 17: a mail that another sender claims in between is sent once', async () => {
   const ada = await api.person()
   await own.behave('mail', { mode: 'status', status: 500 })
   await api.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
   await own.behave('mail', { mode: 'pass' })
   await api.sql('UPDATE outbox SET next_attempt_at = 0 WHERE user_id = ?', [ada.id])
-  // The first write of a run finds out what is due, the second takes the mail.
+  // The first write of a run finds what is due, the second claims the mail.
   const { wasHeld } = await own.between(sendMail, sendMail, { nth: 2 })
   const sent = (await own.calls()).filter(({ upstream, method }) => upstream === 'mail' && method === 'POST')
   expect([wasHeld, sent.length]).toEqual([true, 1])
 })
 
-test('Fault 17: of five senders that meet a mail at once, one asks the mail service to send it', async () => {
+test('Fault 17: of five senders that find a mail at once, only one calls the mail service', async () => {
   const ada = await api.person()
   await own.behave('mail', { mode: 'status', status: 500 })
   await api.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
@@ -190,7 +190,7 @@ test('Fault 17: of five senders that meet a mail at once, one asks the mail serv
   expect(calls.filter(({ upstream, method }) => upstream === 'mail' && method === 'POST')).toHaveLength(1)
 })
 
-test('HX16: If-Match holds on one’s own profile, also when somebody changes it between the two', async () => {
+test('HX16: If-Match works on one’s own profile, even if somebody changes it in between', async () => {
   const ada = await api.quickActor()
   const version = async () =>
     (await api.send('GET', '/v1/users/me', { token: ada.token })).headers.get('etag')!
@@ -210,7 +210,7 @@ test('HX16: If-Match holds on one’s own profile, also when somebody changes it
   expect(await rowOf(ada.id)).toMatchObject({ name: 'Mary' })
 })
 
-test('HX10: whoever renames themselves without end keeps nobody who manages from what they do', async () => {
+test('HX10: a user who renames themselves without end cannot prevent what those who manage do', async () => {
   const doneAtOnce = async (given: object, act: (id: string) => Promise<Answer>) => {
     const { id } = await api.person({ password_hash: null, email_verified_at: 1, ...given })
     const { result } = await own.between(
@@ -218,7 +218,7 @@ test('HX10: whoever renames themselves without end keeps nobody who manages from
       () => api.sql("UPDATE users SET name = 'Meanwhile', version = version + 1 WHERE id = ?", [id]),
     )
     expect(result.status).toBe(200)
-    // One read and one write: it did not begin again.
+    // One read and one write: it did not start again.
     expect(result.headers.get('server-timing')).toContain('depth;desc="2"')
     return id
   }
@@ -231,7 +231,7 @@ test('HX10: whoever renames themselves without end keeps nobody who manages from
   await doneAtOnce({ deleted_at: 1 }, (id) => manage('POST', `/${id}/restore`))
 })
 
-test('MF3, HX10: a higher role is not given to an address that was proved no more by then', async () => {
+test('MF3, HX10: a higher role is not given if the address is no longer proved by then', async () => {
   const { id } = await api.person({ password_hash: null, email_verified_at: 1 })
   const { result } = await own.between(
     () => manage('PATCH', `/${id}`, { role: 'manager' }),
@@ -241,7 +241,7 @@ test('MF3, HX10: a higher role is not given to an address that was proved no mor
   expect(await rowOf(id)).toMatchObject({ role: 'user' })
 })
 
-test('HX11: five mails are on their way at a time, so those whose recipients hang hold up no others', async () => {
+test('HX11: five mails are sent at a time, so those whose recipients hang do not delay others', async () => {
   const ids = await Promise.all(Array.from({ length: 10 }, async () => (await api.person()).email))
   await own.behave('mail', { mode: 'status', status: 500 })
   for (const email of ids) await api.send('POST', '/v1/auth/forgot_password', { body: { email } })
@@ -256,7 +256,7 @@ test('HX11: five mails are on their way at a time, so those whose recipients han
   expect([sent.length, Math.max(...atOnce)]).toEqual([ids.length, 5])
 })
 
-test('CR2: a request that owes a hundred mails sends a few, five at a time, and the cron job the rest', async () => {
+test('CR2: a request that causes a hundred mails sends a few, five at a time, and the cron job the rest', async () => {
   const emails = Array.from({ length: 40 }, () => `${crypto.randomUUID()}@people.test`)
   await own.behave('mail', { mode: 'latency', ms: 50 })
   const { calls } = await own.measure(() =>

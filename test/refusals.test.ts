@@ -7,7 +7,7 @@ import { ALL_WAYS_IN, asSent, goodRequests, newPerson, WHO } from './support/req
 import { differences, dump } from './support/snapshots.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
-/** After every refusal the database is as it was, but for counters. */
+/** After every refusal the database is unchanged, except for counters. */
 
 let own: Awaited<ReturnType<typeof freshUpstreams>>
 let api: Api
@@ -17,7 +17,7 @@ beforeAll(async () => {
   api = openApi({ ...own.bindings, ...ALL_WAYS_IN })
 })
 beforeEach(() => api.person({ role: 'admin' }))
-// All is read twice a test, and administrators and webhooks of each test would be told what is done in those after it.
+// Everything is read twice per test, and the administrators and webhooks of one test would be told about later ones.
 afterEach(async () => {
   for (const table of ['users', 'sessions', 'outbox', 'webhooks']) await api.sql(`DELETE FROM ${table}`)
 })
@@ -32,7 +32,7 @@ const takesJson = (route: string) =>
     .get(route)
     ?.some(({ body }) => body) === true
 
-/** What has to be done to somebody first, or the route has nothing to do. */
+/** What must be done to somebody first, or the route has nothing to do. */
 const FIRST: Record<string, string> = {
   'POST /v1/users/:id/restore': 'UPDATE users SET deleted_at = 1 WHERE id = ?',
   'POST /v1/users/:id/enable': "UPDATE users SET status = 'disabled' WHERE id = ?",
@@ -41,7 +41,7 @@ const FIRST: Record<string, string> = {
     "INSERT INTO factors (user_id, seed, key_id, created_at, confirmed_at) VALUES (?, 'x', 'x', 1, 1)",
 }
 
-/** A good request of a route; `body` instead of its own. Nothing is sent yet. */
+/** A good request of a route, with `body` instead of its own if given. Nothing is sent yet. */
 async function prepare(route: string, token?: string, body?: unknown) {
   const ada = await api.person()
   const [path, good] = await GOOD[route]!(ada)
@@ -51,7 +51,7 @@ async function prepare(route: string, token?: string, body?: unknown) {
   return (by = api) => by.send(route.split(' ')[0]!, path, { token, ...sent })
 }
 
-/** The status of each answer, and what they changed all together. */
+/** The status of each answer, and all changes together. */
 async function sendAll(requests: (() => Promise<Answer>)[]) {
   const before = await dump(api)
   const statuses = new Set<number>()
@@ -59,7 +59,7 @@ async function sendAll(requests: (() => Promise<Answer>)[]) {
   return { statuses: [...statuses], changed: differences(before, await dump(api)) }
 }
 
-/** Ways in which a token ends, each by SQL alone: as somebody else's request does it. */
+/** The ways in which a token ends, each by SQL: as another request does it. */
 const ENDS: Record<string, (actor: { id: string; sessionId: string }) => Promise<unknown>> = {
   'its session was ended': ({ sessionId }) =>
     api.sql("UPDATE sessions SET revoked_at = ?, revoked_reason = 'ended' WHERE id = ?", [
@@ -77,7 +77,7 @@ describe('HX10: with a token that ends while the request is on its way', () => {
   test.each(OF_THE_SIGNED_IN)('%s changes nothing, and says so', async (route) => {
     for (const [how, end] of Object.entries(ENDS)) {
       for (let nth = 1; nth <= MOST_WRITES; nth++) {
-        // With an address that is proved, or no notice would go there.
+        // With a proved address, or no notice would be sent there.
         const actor = await api.quickActor({ role: 'admin', email_verified_at: 1 })
         const request = await prepare(route, actor.token)
         let before = await dump(api)
@@ -88,7 +88,7 @@ describe('HX10: with a token that ends while the request is on its way', () => {
         const { result, wasHeld } = await own.between(() => request(), meanwhile, { nth })
         if (!wasHeld) break
         const changed = differences(before, await dump(api))
-        // What was held came after the answer: the mail.
+        // The held write came after the answer: the mail.
         if (nth > 1 && result.status < 300 && changed.some((row) => row.startsWith('outbox:'))) break
         expect({ how, nth, status: result.status, changed }).toEqual({ how, nth, status: 401, changed: [] })
       }
@@ -96,10 +96,10 @@ describe('HX10: with a token that ends while the request is on its way', () => {
   })
 })
 
-describe('HX10: refused at the door', () => {
+describe('HX10: refused before anything is done', () => {
   const tokenOf = async (role: Role) => (await api.quickActor({ role })).token
 
-  test.each(OF_THE_SIGNED_IN)('%s with no token that counts is a 401, and changes nothing', async (route) => {
+  test.each(OF_THE_SIGNED_IN)('%s without a valid token is a 401, and changes nothing', async (route) => {
     const tokens = [undefined, 'garbage', `${await tokenOf('admin')}x`]
     for (const end of Object.values(ENDS)) {
       const actor = await api.quickActor({ role: 'admin' })
@@ -120,7 +120,7 @@ describe('HX10: refused at the door', () => {
   )
 
   test.each(UNSAFE.filter(takesJson))(
-    '%s with a member that it does not know is a 422, and changes nothing',
+    '%s with an unknown member is a 422, and changes nothing',
     async (route) => {
       const [, good] = await GOOD[route]!(await api.person())
       const request = await prepare(route, await tokenOf('admin'), { ...(good as object), nobody_knows: 1 })
@@ -132,7 +132,7 @@ describe('HX10: refused at the door', () => {
     '%s from a network that has asked too often is a 429, and changes nothing',
     async (route) => {
       const never = { limit: async () => ({ success: false }) }
-      // A service that asks about tokens is counted for itself, as who reads.
+      // A service that introspects is counted separately, by who reads.
       const full = openApi({
         ...own.bindings,
         RATE_LIMIT_BY_IP: never,
@@ -145,7 +145,7 @@ describe('HX10: refused at the door', () => {
   )
 })
 
-describe('HX10: refused for what is there', () => {
+describe('HX10: refused because of what exists', () => {
   let token: string
   beforeEach(async () => {
     token = (await api.quickActor({ role: 'admin' })).token

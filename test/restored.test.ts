@@ -25,7 +25,7 @@ beforeEach(async () => {
 
 const open = (by = api): Resources => openForCron(by.bindings as never, createExecutionContext())
 const restored = (isAgain = false) => afterRestore(open(), { isAgain })
-/** The ledger knows what the history has lost. */
+/** The ledger has an entry that the history has lost. */
 async function lose(userId: string, action: Action, { at = Date.now(), about = '' } = {}) {
   const line = [uuidv7({ msecs: at }), userId, action, '', about].join(' ')
   const key = `${keyPrefixOf(open().config.ISSUER)}ledger`
@@ -48,13 +48,13 @@ const isIn = async ({ token }: { token: string }) => {
 
 describe('After a restore', () => {
   testOfRedis(
-    'other keys than those of the database are warned of: by them nobody is found as erased',
+    'it warns about keys other than the database’s: with them nobody is found as erased',
     async () => {
       const others = openApi({ ...own.bindings, SECRET_KEYS: newSecret() })
       const warned = expect.arrayContaining([expect.stringContaining('SECRET_KEYS lacks one')])
       expect((await afterRestore(open(others), { isDryRun: true })).warnings).toEqual(warned)
       expect((await afterRestore(open(), { isDryRun: true })).warnings).not.toEqual(warned)
-      // The oldest has a passkey alone.
+      // The oldest only has a passkey.
       await api.sql('UPDATE users SET password_hash = NULL')
       expect((await afterRestore(open(others), { isDryRun: true })).warnings).not.toEqual(warned)
       await api.person()
@@ -64,7 +64,7 @@ describe('After a restore', () => {
   )
 
   testOfRedis(
-    'without a key that is in use nothing is done; an old password that is under a retired key is in nobody’s way',
+    'without a key that is in use nothing is done; an old password under a retired key does not prevent it',
     async () => {
       const others = openApi({ ...own.bindings, SECRET_KEYS: newSecret() })
       const ada = await api.actor()
@@ -97,13 +97,13 @@ describe('After a restore', () => {
       const lookBy = (keys: string) => lookForKeys(open(by(keys)))
       expect(await lookBy(former)).toEqual({ lacksSealed: false, lacksCurrent: true, lacksAny: true })
       expect(await lookBy(current)).toEqual({ lacksSealed: false, lacksCurrent: false, lacksAny: true })
-      // An app's session is of the login that it is under, however late the app began it.
+      // An app's session counts for its login, however late the app started it.
       await api.sql(
         'UPDATE sessions SET parent_id = id WHERE user_id = ? AND id = (SELECT max(id) FROM sessions WHERE user_id = ?1)',
         [ada.id],
       )
       expect(await lookBy(current)).toMatchObject({ lacksCurrent: true })
-      // What an authenticator app is under, setup asks for, too.
+      // Setup asks about the key of authenticator apps, too.
       await api.sql(
         "INSERT INTO factors (user_id, seed, key_id, created_at, confirmed_at, last_step) VALUES (?, 'x', 'x', 1, 1, 1)",
         [ada.id],
@@ -112,7 +112,7 @@ describe('After a restore', () => {
     },
   )
 
-  testOfRedis('warnings are heard before anything is done', async () => {
+  testOfRedis('warnings come before anything is done', async () => {
     const pia = await api.actor()
     const warn = vi.fn((_: string[]) => {
       throw new Error('stopped')
@@ -122,24 +122,27 @@ describe('After a restore', () => {
     expect(await isIn(pia)).toBe(true)
   })
 
-  testOfRedis('a second run ends nothing again, but for whom the ledger has named since', async () => {
-    const [max, pia] = [await api.actor(), await api.actor()]
-    expect(await restored()).toMatchObject({ doneAt: undefined, setBack: 0 })
-    for (const one of [admin, max, pia]) expect(await isIn(one)).toBe(false)
-    const back = { token: (await api.logIn(admin)).access_token }
-    const [maxBack, piaBack] = [await api.signIn(max), await api.signIn(pia)]
-    // The clock of whoever runs this is an hour behind.
-    await lose(pia.id, 'password.changed', { at: Date.now() + 3_600_000 })
-    expect(await restored()).toMatchObject({ doneAt: expect.any(Number), ends: undefined, setBack: 1 })
-    expect([await isIn(back), await isIn(maxBack), await isIn(piaBack)]).toEqual([true, true, false])
-    expect(await rowOf(pia)).toMatchObject({ password_hash: null, needs_reset: 1 })
-    expect((await restored()).setBack).toBe(0)
-    expect(await restored(true)).toMatchObject({ doneAt: undefined, ends: { sessions: 2 } })
-    expect(await isIn(back)).toBe(false)
-  })
+  testOfRedis(
+    'a second run ends nothing again, except for users that the ledger has named since',
+    async () => {
+      const [max, pia] = [await api.actor(), await api.actor()]
+      expect(await restored()).toMatchObject({ doneAt: undefined, setBack: 0 })
+      for (const one of [admin, max, pia]) expect(await isIn(one)).toBe(false)
+      const back = { token: (await api.logIn(admin)).access_token }
+      const [maxBack, piaBack] = [await api.signIn(max), await api.signIn(pia)]
+      // The clock of the machine that runs this is an hour behind.
+      await lose(pia.id, 'password.changed', { at: Date.now() + 3_600_000 })
+      expect(await restored()).toMatchObject({ doneAt: expect.any(Number), ends: undefined, setBack: 1 })
+      expect([await isIn(back), await isIn(maxBack), await isIn(piaBack)]).toEqual([true, true, false])
+      expect(await rowOf(pia)).toMatchObject({ password_hash: null, needs_reset: 1 })
+      expect((await restored()).setBack).toBe(0)
+      expect(await restored(true)).toMatchObject({ doneAt: undefined, ends: { sessions: 2 } })
+      expect(await isIn(back)).toBe(false)
+    },
+  )
 
   testOfRedis(
-    'whoever has another address by now is disabled: the one that came back may be a thief’s',
+    'a user whose address was changed since is disabled: the one that came back may be a thief’s',
     async () => {
       const until = Date.now() + 3_600_000
       const [ada, eve, ben, tim] = [
@@ -156,7 +159,7 @@ describe('After a restore', () => {
       const common = { role: 'user', password_hash: null, needs_reset: 1, disabled_until: null }
       expect(await rowOf(ada)).toMatchObject({ ...common, status: 'disabled', disabled_reason: moved })
       expect(await rowOf(eve)).toMatchObject({ ...common, status: 'disabled', disabled_reason: moved })
-      // For a while is not long enough; and who was disabled already is not disabled by this.
+      // A limited disabling is not long enough; and somebody who was disabled already is not disabled again.
       expect(await rowOf(ben)).toMatchObject({ ...common, status: 'disabled', disabled_reason: REASON })
       expect(await rowOf(tim)).toMatchObject({ ...common, status: 'disabled', disabled_reason: 'Left' })
       const nobody = { actor_id: null }
@@ -173,19 +176,19 @@ describe('After a restore', () => {
   )
 
   testOfRedis(
-    'what the ledger hears later of somebody counts as well, and what an administrator decided on the rest stands',
+    'later entries in the ledger count as well, and an administrator’s decisions on earlier ones stand',
     async () => {
       const [ada, ben, fay] = [await api.actor(), await api.actor(), await api.actor()]
       const ago = (ms: number) => ({ at: Date.now() - ms })
       for (const one of [ada, fay]) await lose(one.id, 'password.changed', ago(60_000))
       await lose(ben.id, 'email.changed', ago(60_000))
       expect(await restored()).toMatchObject({ setBack: 3, moved: 1 })
-      // A row that is no words of ours is in nobody's way.
+      // A row with foreign details does not prevent anything.
       await api.sql(
         "INSERT INTO user_activity_logs (id, user_id, action, details) VALUES (?, ?, 'password.changed', 'x')",
         [uuidv7(), ada.id],
       )
-      // Before the first run, by its time; and many at once.
+      // Before the first run by its time, and many at once.
       await lose(ada.id, 'email.changed', ago(30_000))
       await api.sql(
         "INSERT INTO factors (user_id, seed, key_id, created_at, confirmed_at, last_step) VALUES (?, 'x', 'x', 1, 1, 1)",
@@ -208,7 +211,7 @@ describe('After a restore', () => {
   )
 
   testOfRedis(
-    'thousands of entries of one person are compared at once, and a slow database is waited for',
+    'thousands of entries about one person are compared at once, and a slow database is given time',
     async () => {
       const ada = await api.actor()
       const key = `${keyPrefixOf(open().config.ISSUER)}ledger`
@@ -216,7 +219,7 @@ describe('After a restore', () => {
       const lines = ids.flatMap((id) => [String(Date.now()), `${id} ${ada.id} password.changed  `])
       for (let at = 0; at < lines.length; at += 4000)
         await api.redis('ZADD', key, ...lines.slice(at, at + 4000))
-      // What earlier runs have answered.
+      // What earlier runs have handled.
       const rows = Array.from({ length: 200 }, (_, at) => [
         uuidv7(),
         JSON.stringify({ reason: REASON, answers: ids.slice(at * 100, at * 100 + 100) }),
@@ -282,7 +285,7 @@ describe('After a restore', () => {
     }
   })
 
-  testOfRedis('whoever is erased counts as nothing else', async () => {
+  testOfRedis('an erased user is not counted as anything else', async () => {
     const ada = await api.actor()
     await api.sql(
       `INSERT INTO oauth_grants (id, user_id, client_id, scopes, created_at, updated_at)
@@ -297,7 +300,7 @@ describe('After a restore', () => {
     expect(await rowOf(ada)).toBeUndefined()
   })
 
-  testOfRedis('a Redis that is far away is waited for, by the chain of seals as well', async () => {
+  testOfRedis('a distant Redis is given time, for the chain of seals as well', async () => {
     const head = `7.${'x'.repeat(43)}`
     expect(await open().redis.put(HEAD_KEY, head, 60_000_000)).toBe(true)
     await own.behave('redis', { mode: 'latency', ms: 600 })
@@ -308,7 +311,7 @@ describe('After a restore', () => {
     expect(await open().redis.mget([HEAD_KEY])).toEqual([`${seal!.number}.${seal!.head}`])
   })
 
-  testOfRedis('where it broke off behind what ends for everybody, that does not end once more', async () => {
+  testOfRedis('if it broke off after ending everybody’s sessions, these are not ended again', async () => {
     const { db, ...others } = open()
     const stopsAt = (step: string): Resources => ({
       ...others,
@@ -325,19 +328,19 @@ describe('After a restore', () => {
     const endedAt = expect.any(Number)
     expect(await restored()).toMatchObject({ doneAt: undefined, endedAt, ends: undefined })
     expect(await isIn(back)).toBe(true)
-    // A backup that was made in between says the same, and --again is of another restore.
+    // A backup made in between has the same rows, and --again is for another restore.
     await expect(afterRestore(stopsAt('done'), { isAgain: true })).rejects.toThrow('stopped')
     expect(await isIn(back)).toBe(false)
     const later = { token: (await api.logIn(admin)).access_token }
     expect(await restored(true)).toMatchObject({ endedAt: undefined, ends: { sessions: 1 } })
     expect(await isIn(later)).toBe(false)
-    // Where not everything had ended, the rest has to.
+    // If not everything had ended, the rest is ended.
     await expect(afterRestore(stopsAt('off'), { isAgain: true })).rejects.toThrow('stopped')
     await api.logIn(admin)
     expect(await restored()).toMatchObject({ endedAt: undefined, ends: { sessions: 1 } })
   })
 
-  testOfRedis('says where the ledger cannot know what was undone', async () => {
+  testOfRedis('it says if the ledger cannot know what was undone', async () => {
     const silent = expect.stringContaining('has nothing that this database does not have')
     const late = expect.stringContaining('the ledger goes back 30 days')
     expect((await restored()).warnings).toEqual([silent])
@@ -365,7 +368,7 @@ describe('After a restore', () => {
     )
     expect((await restored()).warnings).toEqual([silent, late])
     await lose(pia.id, 'password.changed')
-    // Its own rows are no changes of the backup.
+    // Its own rows do not count as changes in the backup.
     for (let runs = 0; runs < 2; runs++) {
       expect((await restored(true)).warnings).toEqual([late])
       await tellLedger(open())
@@ -373,7 +376,7 @@ describe('After a restore', () => {
     expect(await historyOf(pia)).toContainEqual(expect.objectContaining({ reason: REASON }))
   })
 
-  testOfRedis('what waits goes by pages, and what was sent or given up stays as it is', async () => {
+  testOfRedis('what waits is removed in pages, and what was sent or given up stays as it is', async () => {
     const many = 2001
     const fill = (sql: string) =>
       api.sql(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${many}) ${sql}`)
@@ -397,7 +400,7 @@ describe('After a restore', () => {
     expect(await count('webhook_deliveries WHERE id = 7 AND dead_at = 1')).toBe(1)
   })
 
-  testOfRedis('what was taken back from an app is taken back, and what was given since stays', async () => {
+  testOfRedis('withdrawn consents are withdrawn again, and later consents stay', async () => {
     const [ada, eve, ben] = [await api.actor(), await api.actor(), await api.actor()]
     const [near, far] = [uuidv7(), 'https://app.test/client.json']
     const day = 86_400_000
@@ -428,7 +431,7 @@ describe('After a restore', () => {
     )
     expect(await rowOf(ada)).toMatchObject({ needs_reset: 0 })
 
-    // Found lost afterwards: the sessions of that app end, and no other.
+    // Found to be lost afterwards: the sessions of that app end, and no others.
     const [own, ofApp] = [await api.signIn(eve), await api.signIn(eve)]
     await api.sql('UPDATE sessions SET client_id = ? WHERE id = ?', [near, ofApp.sessionId])
     await lose(eve.id, 'consent.withdrawn', { about: near })
@@ -439,7 +442,7 @@ describe('After a restore', () => {
     expect(await restored()).toMatchObject({ consents: 0 })
   })
 
-  testOfRedis('changes are numbered beyond all that webhooks were told of', async () => {
+  testOfRedis('changes get higher numbers than all that webhooks were told', async () => {
     ;({ own, api } = await openWithWebhooks())
     admin = await api.actor({ role: 'admin', email_verified_at: 1 })
     const hook = await addWebhook(api, ['user.updated'], 500)
@@ -449,13 +452,13 @@ describe('After a restore', () => {
     const [lostMost] = await numbers()
     const before = Date.now()
     await restored()
-    // What waited in the backup does not come once the webhook is awake.
+    // What waited in the backup is not sent once the webhook is awake.
     expect(await hook.owed()).toEqual([expect.objectContaining({ dead_at: expect.any(Number) })])
     const all = () => api.sql('SELECT id FROM webhook_deliveries')
     expect(await all()).toHaveLength(2)
     await restored()
     expect(await all()).toHaveLength(2)
-    // It is no delivery of anybody's, and clean-up keeps it while it is the newest.
+    // It is not a delivery of any webhook, and clean-up keeps it while it is the newest.
     await everyCleanUp(api)
     expect(await numbers()).toEqual([lostMost])
     const token = (await api.logIn(admin)).access_token
@@ -470,20 +473,23 @@ describe('After a restore', () => {
     expect(next).toBeGreaterThan(before)
     await everyCleanUp(api)
     expect(await all()).toEqual([{ id: lostMost }, { id: next }])
-    // A second restore, and the first one’s numbers are lost as well.
+    // After a second restore, the first one's numbers are lost as well.
     await api.sql('DELETE FROM webhook_deliveries')
     await restored(true)
     await rename(api, { token: (await api.logIn(admin)).access_token }, pia.id, 'Pia P.')
     expect((await numbers())[0]).toBeGreaterThan(next!)
   })
 
-  testOfRedis('one slow answer of Redis is asked for again; where it is away, nothing is done', async () => {
-    const pia = await api.actor()
-    await lose(pia.id, 'password.changed')
-    await own.behave('redis', { mode: 'down' })
-    await expect(restored()).rejects.toThrow('Redis does not answer')
-    expect(await isIn(pia)).toBe(true)
-    await own.behave('redis', { mode: 'latency', ms: 3000, next: 1 })
-    expect(await restored()).toMatchObject({ setBack: 1 })
-  })
+  testOfRedis(
+    'a slow answer from Redis is asked for again; if Redis is unavailable, nothing is done',
+    async () => {
+      const pia = await api.actor()
+      await lose(pia.id, 'password.changed')
+      await own.behave('redis', { mode: 'down' })
+      await expect(restored()).rejects.toThrow('Redis does not answer')
+      expect(await isIn(pia)).toBe(true)
+      await own.behave('redis', { mode: 'latency', ms: 3000, next: 1 })
+      expect(await restored()).toMatchObject({ setBack: 1 })
+    },
+  )
 })

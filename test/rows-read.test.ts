@@ -7,23 +7,23 @@ import { everyCleanUp, everyRequest, PAGE } from './support/traffic.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
 /**
- * A page costs its rows (twice by search: in the index and in the table), those that page=2 skips, one more for
- * each branch of the merge, and the totals; the check of the token, three more.
+ * A page costs its rows (twice in a search: from the index and the table), those that page=2 skips, one more for each
+ * branch of the merge, and the totals; checking the token costs three more.
  */
 const MOST_PER_PAGE = 7 * PAGE
 const MOST_PER_CHANGE = 100
-/** Those who manage are mailed when a webhook is made or changed, a hundred of them at most, by some six rows each. */
+/** When a webhook is made or changed, up to a hundred of those who manage are mailed, at about six rows each. */
 const MOST_PER_WEBHOOK = 700
-/** A person who has rows in every table; each statement reads the job itself as well. */
+/** A person with rows in every table; each statement reads the job itself as well. */
 const MOST_PER_ERASURE = 700
-/** Of the few whom the traffic imports at once: test/people/import-rows.test.ts says how many each. */
+/** For the few that the traffic imports at once: test/people/import-rows.test.ts has the number for each. */
 const MOST_PER_IMPORT = 150
-/** By one person to erase and one to let in again. */
+/** With one person to erase and one to enable again. */
 const MOST_PER_CLEAN_UP = 500
-/** What the search index may read more, or less, when it puts its pages in order, for each user. */
+/** How many rows per user the search index may read more or less when it merges its pages. */
 const TIDYING = 8
 
-test('IV5, CR1: a request reads as many rows among many people as among few', async () => {
+test('IV5, CR1: a request reads no more rows among many people than among few', async () => {
   const own = await freshUpstreams()
   const api = openApi({ ...own.bindings, ...ALL_WAYS_IN })
   const historian = await api.person({ password_hash: null })
@@ -51,7 +51,7 @@ test('IV5, CR1: a request reads as many rows among many people as among few', as
     )
     // What has happened since the last run is counted once, for the numbers by day.
     await everyCleanUp(api)
-    // Each is looked at once more after a minute: how many there are by then, only the clock knows.
+    // Each is checked again after a minute: how many that are by then depends on the clock.
     await api.sql('DELETE FROM erasures')
     const { 'clean-up': cleanUp, ...requests } = await measure('clean-up', () => everyCleanUp(api)).then(
       () => read,
@@ -66,11 +66,11 @@ test('IV5, CR1: a request reads as many rows among many people as among few', as
   expect(many.cleanUp).toBe(few.cleanUp)
   expect(Object.keys(many.requests)).toEqual(Object.keys(few.requests))
   for (const [name, rows] of Object.entries(many.requests)) {
-    // A list as a file is as long as the list, and numbers of today count what the cron job has not counted yet.
+    // An exported list is as long as the list, and today's numbers count what the cron job has not counted yet.
     if (/^GET \/v1\/((users|activity)\/export|stats)/.test(name)) continue
-    // Of readiness, a row of the deployment's own is there or is not yet.
-    // Whom the requests have locked is in the list of the locked.
-    // An app more has been made by then, of the few that there are.
+    // A row of the deployment's state may or may not exist yet for readiness.
+    // The users that the requests have locked are in the list of locked users.
+    // There is one more app by then, of few.
     const slack = /^GET (\/ready|\/v1\/users locked=true|\/v1\/oauth_clients)/.test(name)
       ? 1
       : name.startsWith('GET ')
@@ -97,7 +97,7 @@ test('IV5, CR1: a request reads as many rows among many people as among few', as
   expect(many.cleanUp).toBeLessThanOrEqual(MOST_PER_CLEAN_UP)
 })
 
-test('IV5: page 400 of 25 reads what it skips in the index, and no more than 10,200 rows', async () => {
+test('IV5: page 400 of 25 reads what it skips from the index, and no more than 10,200 rows', async () => {
   const own = await freshUpstreams()
   const api = openApi(own.bindings)
   const admin = await api.quickActor({ role: 'admin' })

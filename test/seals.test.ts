@@ -19,7 +19,7 @@ import { freshUpstreams, testOfRedis } from './support/upstreams.ts'
 
 const MINUTE_MS = 60_000
 const DAY_MS = 1440 * MINUTE_MS
-/** When everything that stands is old enough to be sealed, and the lease of the run before has ended. */
+/** When every row is old enough to be sealed, and the lease of the previous run has ended. */
 const LATER_MS = 5 * MINUTE_MS
 
 let own: Awaited<ReturnType<typeof freshUpstreams>>
@@ -34,7 +34,7 @@ beforeEach(async () => {
 })
 
 const open = (env: object = api.bindings): Resources => openForCron(env as never, createExecutionContext())
-/** Runs of clean-up, each five minutes on. */
+/** Runs of clean-up, five minutes apart. */
 async function seal(times = 1) {
   for (let i = 0; i < times; i++) {
     ahead += LATER_MS
@@ -45,7 +45,7 @@ async function seal(times = 1) {
 const verify = (heads: string[] = [], env: object = api.bindings) => verifyHistory(open(env), heads)
 const rows = async () => Number((await api.sql('SELECT count(*) AS n FROM user_activity_logs'))[0]!.n)
 
-/** Past the triggers, as somebody does who has the whole database. */
+/** Bypasses the triggers, like somebody who controls the whole database. */
 async function tamper(...statements: string[]) {
   const triggers = await api.sql(
     "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND (tbl_name LIKE 'activity_%' OR tbl_name = 'user_activity_logs')",
@@ -78,7 +78,7 @@ const addRow = (at: number, action = 'user.updated') =>
   ])
 
 describe('LG3: the history is sealed', () => {
-  test('in a chain that fits its rows, each under one seal', async () => {
+  test('in a chain that matches its rows, each under one seal', async () => {
     await someHistory()
     await seal(3)
     const verdict = await verify()
@@ -94,7 +94,7 @@ describe('LG3: the history is sealed', () => {
     expect(verdict).toMatchObject({ sealed: (await rows()) - 1, waiting: 1 })
   })
 
-  test('and a batch at a time: what there is before the first seal is sealed too', async () => {
+  test('in batches, and rows from before the first seal are sealed too', async () => {
     await api.sql(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
       INSERT INTO user_activity_logs (id, action) SELECT printf('019a0000-0000-7000-8000-%012d', i), 'login.failed' FROM n`)
     await seal()
@@ -105,7 +105,7 @@ describe('LG3: the history is sealed', () => {
     ])
   })
 
-  test('with rows whose texts are no UTF-8: they stop neither seals nor whoever verifies, and fit as all others', async () => {
+  test('with rows whose texts are not UTF-8: they stop neither seals nor verification, and match like all others', async () => {
     await someHistory()
     const id = `${firstIdAt(Date.now()).slice(0, 14)}7${crypto.randomUUID().slice(15)}`
     await api.sql(
@@ -126,7 +126,7 @@ describe('LG3: the history is sealed', () => {
     expect((await verify()).findings).toEqual([])
   })
 
-  test('with rows that have bytes where texts belong, or an id that is none: those are found, and stop nothing', async () => {
+  test('with rows that have bytes for text, or an invalid id: those are found, and stop nothing', async () => {
     await someHistory()
     const id = `${firstIdAt(Date.now()).slice(0, 14)}7${crypto.randomUUID().slice(15)}`
     await api.sql(
@@ -146,7 +146,7 @@ describe('LG3: the history is sealed', () => {
     expect(verdict).toMatchObject({ sealed: (await rows()) - 4, waiting: 1 })
   })
 
-  test('what comes late is in the next seal, and what comes later still was added', async () => {
+  test('with late rows in the next seal; even later ones count as added', async () => {
     await seal()
     const until = Number((await api.sql('SELECT max(sealed_at) AS at FROM activity_seals'))[0]!.at)
     await addRow(until - 10 * MINUTE_MS)
@@ -157,7 +157,7 @@ describe('LG3: the history is sealed', () => {
     expect((await verify()).findings).toEqual([expect.stringMatching(/was added/)])
   })
 
-  test('without a key nothing is, and the history ages by its time', async () => {
+  test('only with a key; without one, rows age by their time', async () => {
     const old = Date.now() - 500 * DAY_MS
     await addRow(old)
     const env = { ...api.bindings, HISTORY_KEY: '' }
@@ -169,7 +169,7 @@ describe('LG3: the history is sealed', () => {
     )
   })
 
-  test('while it is verified, too: what is sealed meanwhile was not added', async () => {
+  test('even during verification: rows sealed meanwhile do not count as added', async () => {
     await someHistory()
     await seal()
     await someHistory()
@@ -183,7 +183,7 @@ describe('LG3: the history is sealed', () => {
     expect([reads > 1, verdict.findings]).toEqual([true, []])
   })
 
-  test('and a page that is slow is waited for, one that does not come asked for again', async () => {
+  test('and verification waits for a slow page, and asks again for a lost one', async () => {
     await someHistory()
     await seal()
     await own.behave('libsql', { mode: 'latency', ms: 2500, next: 1, only: 'activity_seals' })
@@ -193,7 +193,7 @@ describe('LG3: the history is sealed', () => {
     expect([verdict.sealed > 0, verdict.findings]).toEqual([true, []])
   })
 
-  test('and what waits for long is said', async () => {
+  test('and rows that wait long for a seal are reported', async () => {
     await seal()
     expect((await verify(['1.x'])).warnings).toEqual([])
     await addRow(Date.now() - 1440 * MINUTE_MS)
@@ -203,14 +203,14 @@ describe('LG3: the history is sealed', () => {
     expect((await verify(['1.x'])).warnings).toEqual([expect.stringMatching(/Rows wait for a seal since/)])
   })
 
-  test('a seal is neither changed nor removed', async () => {
+  test('with seals that cannot be changed or removed', async () => {
     await seal()
     await expect(api.sql("UPDATE activity_seals SET note = 'x'")).rejects.toThrow('never changed')
     await expect(api.sql('DELETE FROM activity_seals')).rejects.toThrow('is kept')
   })
 })
 
-describe('LG3: whoever has the database cannot', () => {
+describe('LG3: somebody who controls the database cannot', () => {
   test.for<[what: string, tampering: (row: string) => string[], found: RegExp[]]>([
     [
       'alter what a row says',
@@ -286,7 +286,7 @@ describe('LG3: whoever has the database cannot', () => {
     for (const sentence of found) expect(findings).toContainEqual(expect.stringMatching(sentence))
   })
 
-  testOfRedis('cut the end off, which the newest seal in Redis and in the log tells', async () => {
+  testOfRedis('cut the end off: the newest seal in Redis and in the log shows it', async () => {
     await someHistory()
     await seal(3)
     await tellHead(open())
@@ -304,7 +304,7 @@ describe('LG3: whoever has the database cannot', () => {
       warnings: [expect.stringMatching(/cut off its end is not seen/)],
     })
     expect((await verify([head!])).findings).toEqual([expect.stringMatching(/was cut off/)])
-    // Nor does clean-up cover it up: the seal that it makes in that one's place is not the one that Redis knows.
+    // Nor does clean-up hide it: the seal that it makes instead is not the one that Redis knows.
     await seal(2)
     await tellHead(open())
     expect(await api.redis('GET', key!)).toBe(head)
@@ -312,14 +312,14 @@ describe('LG3: whoever has the database cannot', () => {
   })
 
   testOfRedis(
-    'have a restore forgotten: what broke off goes on, until Redis knows the new chain',
+    'hide a restore: one that was interrupted continues, until Redis knows the new chain',
     async () => {
       await someHistory()
       await seal(2)
       const restore = () => sealRestore(open()).catch((error: Error) => error.message)
       const lost = `90.${'x'.repeat(43)}`
       expect(await open().redis.put(HEAD_KEY, lost, DAY_MS)).toBe(true)
-      // The Worker lives, and seals between what was read and what is written.
+      // The Worker is running, and seals between reading and writing.
       const { result, wasHeld } = await own.between(restore, () => seal(2), { only: "value ->> 'note'" })
       expect([wasHeld, result]).toEqual([true, expect.stringContaining('Run this again')])
       await own.behave('redis', { mode: 'down', next: 1, after: 1 })
@@ -338,7 +338,7 @@ describe('LG3: whoever has the database cannot', () => {
     },
   )
 
-  test('pass for what it is not by a head that was copied in part', async () => {
+  test('pass verification because a head was only partly copied', async () => {
     await someHistory()
     await seal(3)
     const newest = Number((await verify()).head!.split('.')[0])
@@ -346,7 +346,7 @@ describe('LG3: whoever has the database cannot', () => {
       expect((await verify([head])).findings).toHaveLength(1)
   })
 
-  test('write into what erasing has emptied', async () => {
+  test('write into rows that erasing has emptied', async () => {
     const person = await someHistory()
     await seal(2)
     await api.send('DELETE', `/v1/users/${person.id}?hard=true`, { token: admin.token })
@@ -358,7 +358,7 @@ describe('LG3: whoever has the database cannot', () => {
     expect((await verify()).findings).toEqual([expect.stringMatching(/was altered/)])
   })
 
-  test('make the chain anew, with a key of their own or with what the log does not know', async () => {
+  test('rebuild the chain, with their own key or with seals that the log does not know', async () => {
     await someHistory()
     await seal(3)
     const { head } = await verify()
@@ -368,13 +368,13 @@ describe('LG3: whoever has the database cannot', () => {
     const resources = open(env)
     await cleanUp({ ...resources, now: resources.now + ahead })
     expect((await verify()).findings).toContainEqual(expect.stringMatching(/is not signed by a key/))
-    // Whoever has the key as well is told by the head that stands elsewhere.
+    // Somebody with the key as well is exposed by the head kept elsewhere.
     expect((await verify([head!], env)).findings).toContainEqual(expect.stringMatching(/made anew|cut off/))
   })
 })
 
 describe('LG3: what is erased, and what ages,', () => {
-  test('leaves seals that fit, and no salt by which it could be tried out', async () => {
+  test('leaves matching seals, and no salt with which it could be guessed', async () => {
     const person = await someHistory()
     await seal(2)
     const purged = await api.send('DELETE', `/v1/users/${person.id}?hard=true`, { token: admin.token })
@@ -390,7 +390,7 @@ describe('LG3: what is erased, and what ages,', () => {
     expect(IMPERSONAL).toEqual(expect.arrayContaining([...OPEN_MEMBERS]))
   })
 
-  test('a row that is erased while it is being sealed is sealed as it is then', async () => {
+  test('is sealed in its erased form if it is erased while being sealed', async () => {
     const upstreams = await freshUpstreams()
     api = openApi({ ...upstreams.bindings, HISTORY_KEY: newSecret() })
     admin = await api.actor({ role: 'admin' })
@@ -407,13 +407,13 @@ describe('LG3: what is erased, and what ages,', () => {
     expect((await verify()).findings).toEqual([])
   })
 
-  test('goes by whole seals, when a seal has said so', async () => {
+  test('is removed by whole seals, once a seal has recorded that', async () => {
     const old = Date.now() - 500 * DAY_MS
     await addRow(old, 'user.updated')
     await addRow(old, 'login.failed')
     const isThere = () =>
       api.sql('SELECT action FROM user_activity_logs WHERE id < ? ORDER BY action', [firstIdAt(old + DAY_MS)])
-    // So the first batch is old as a whole: a seal ages with its youngest row.
+    // So the whole first batch is old: a seal ages with its youngest row.
     await api.sql(
       `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 498)
       INSERT INTO user_activity_logs (id, action) SELECT printf('%s-7000-8000-%012d', ?, i), 'login.failed' FROM n`,
@@ -450,7 +450,7 @@ describe('LG3: what is erased, and what ages,', () => {
     return async () => (await api.sql('SELECT id FROM user_activity_logs WHERE id = ?', [id])).length === 1
   }
 
-  test('does not stand for ever behind many seals of the other kind', async () => {
+  test('does not stay for ever behind many seals of the other kind', async () => {
     const old = Date.now() - 500 * DAY_MS
     await addSeals(1, 1001, 'noise', old)
     await addSeals(1002, 1, 'security', old)
@@ -459,7 +459,7 @@ describe('LG3: what is erased, and what ages,', () => {
     expect(await isThere()).toBe(false)
   })
 
-  test('does so with its seal, whatever kind another version took it for', async () => {
+  test('is removed with its seal, whatever kind another version took it for', async () => {
     const [day, later] = [Date.now() - 120 * DAY_MS, Date.now() - 110 * DAY_MS]
     await addSeals(1, 1, 'security', day)
     await addSeals(2, 1, 'noise', later)
@@ -469,7 +469,7 @@ describe('LG3: what is erased, and what ages,', () => {
     expect([await isThere(), await goes()]).toEqual([true, false])
   })
 
-  test('takes no row along that somebody puts under its seal', async () => {
+  test('does not take a row along that somebody has put under its seal', async () => {
     const old = Date.now() - 500 * DAY_MS
     await api.sql(
       `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)

@@ -33,13 +33,13 @@ const signUp = async (email: string, ip?: string, headers = {}) => {
   const answer = await api.send('POST', '/v1/auth/signup', { body, headers, ...(ip && { ip }) })
   return answer.body.code ?? answer.status
 }
-/** As a block stands there that somebody else has made. */
+/** Inserts a block as somebody else would have made it. */
 const block = (entry: string) =>
   api.sql('INSERT INTO signup_blocks (entry, created_at) VALUES (?, 1)', [entry])
 const at = (domain: string) => `${crypto.randomUUID()}@${domain}`
 
 describe('Who may not sign up, by rows', () => {
-  test('is kept out by address, domain and network, from the next request on, and let in again', async () => {
+  test('is decided by address, domain and network, from the next request on, and can be undone', async () => {
     const entries = ['Troll@people.test', 'bad.test', '198.51.100.77/24', '2001:DB8:3:0::7', 'bücher.example']
     expect((await change({ add: entries })).status).toBe(204)
     expect((await list()).entries).toEqual([
@@ -69,9 +69,9 @@ describe('Who may not sign up, by rows', () => {
     expect(await signUp(at('bad.test'))).toBe(201)
   })
 
-  test('is kept out by every way of joining and moving; who is here stays, and who is asked comes in', async () => {
+  test('is refused by every way of joining or changing address; existing users stay, and invited ones get in', async () => {
     const ada = await api.actor({ email: at('moved.test'), email_verified_at: Date.now() })
-    // Their codes and providers were good when they asked.
+    // Their codes and providers were valid when they asked.
     const late = at('moved.test')
     const code = await loginCode(api, late)
     const jar = newJar(api)
@@ -96,7 +96,7 @@ describe('Who may not sign up, by rows', () => {
       403,
       expect.stringContaining('not made for this address'),
     ])
-    // No code is mailed, and the answer tells nothing.
+    // No code is mailed, and the answer reveals nothing.
     const asked = at('moved.test')
     const answer = await api.send('POST', '/v1/auth/login/email_code', { body: { email: asked } })
     expect([answer.status, await api.mailsTo(asked)]).toEqual([202, []])
@@ -126,7 +126,7 @@ describe('Who may not sign up, by rows', () => {
   })
 
   test.each(['1/', '0/', '192.0.2.1/24'])(
-    '%s before the @ makes no network of an address',
+    '%s before the @ does not make an address look like a network',
     async (prefix) => {
       const domain = `${crypto.randomUUID()}.test`
       const email = `${prefix}${crypto.randomUUID().slice(0, 8)}@${domain}`
@@ -149,7 +149,7 @@ describe('Who may not sign up, by rows', () => {
     },
   )
 
-  test('a sign-up that was answered is answered again, though its address is blocked by now', async () => {
+  test('a repeated sign-up gets its answer again, even if its address is blocked by now', async () => {
     const [email, headers] = [at('later.test'), { 'idempotency-key': crypto.randomUUID() }]
     expect(await signUp(email, undefined, headers)).toBe(201)
     await change({ add: ['later.test'] })
@@ -158,7 +158,7 @@ describe('Who may not sign up, by rows', () => {
   })
 
   test.each(['required', 'optional'])(
-    'a block that comes while a sign-up is under way keeps it out, where verification is %s',
+    'a block that comes during a sign-up stops it, when verification is %s',
     async (EMAIL_VERIFICATION) => {
       const email = at('meanwhile.test')
       const body = { email, password: PASSWORD, name: 'Ada' }
@@ -180,7 +180,7 @@ describe('Who may not sign up, by rows', () => {
     },
   )
 
-  test('a change of address that was asked for before a block is not made after it', async () => {
+  test('a change of address that was requested before a block cannot be confirmed after it', async () => {
     const moving = async () => {
       const ada = await api.actor({ email_verified_at: Date.now() })
       const new_email = at('later-blocked.test')
@@ -195,7 +195,7 @@ describe('Who may not sign up, by rows', () => {
       by.send('POST', '/v1/auth/confirm_email_change', { body: { token }, ...(of && { token: of.token }) })
     expect((await confirm(api, stranger.token)).status).toBe(202)
     const approval = linkIn((await api.mailsTo(stranger.ada.email))[0]!)
-    // Anybody else's session is told, before the old address is mailed for nothing.
+    // In another session this is refused before the old address is mailed for nothing.
     await block('later-blocked.test')
     const early = await confirm(api, asker.token, stranger.ada)
     expect([early.status, early.body.code]).toEqual([403, 'signup_blocked'])
@@ -228,7 +228,7 @@ describe('Who may not sign up, by rows', () => {
     expect((await approve(api)).status).toBe(204)
   })
 
-  test('a change of address that is refused for a block counts as no mail, to whichever address', async () => {
+  test('a change of address that is refused because of a block counts no mail, for either address', async () => {
     const ada = await api.actor({ email_verified_at: Date.now() })
     const new_email = at('counted.test')
     const ask = () =>
@@ -236,7 +236,7 @@ describe('Who may not sign up, by rows', () => {
         token: ada.token,
         body: { new_email, current_password: PASSWORD },
       })
-    // As many as the address, or the old one, is mailed in an hour, and one more.
+    // As many as may be mailed per hour to the address, or the old one, and one more.
     const refused = async (send: () => Promise<{ body: { code?: string } }>) => {
       await block('counted.test')
       const codes = []
@@ -253,7 +253,7 @@ describe('Who may not sign up, by rows', () => {
     expect((await api.mailsTo(ada.email)).map(({ subject }) => subject)).toHaveLength(2)
   })
 
-  test('a sign-up takes no trip more, and reads a row for each entry that could name it, however long the list is', async () => {
+  test('a sign-up takes no extra trip, and reads one row for each entry that could match, however long the list is', async () => {
     const cost = async () => {
       const { calls } = await own.measure(() => signUp(at('people.test'), '2001:db8:77::1'))
       const rows = calls.flatMap(({ statements }) => statements).map(({ rowsRead }) => rowsRead)
@@ -267,11 +267,12 @@ describe('Who may not sign up, by rows', () => {
     const many = await cost()
     expect([few.trips, many.trips]).toEqual([none.trips, none.trips])
     expect(Math.abs(many.rows - few.rows)).toBeLessThanOrEqual(2)
-    // A probe for each network around an address of IPv6, and its domain: before the hash, and as the account is made.
+    // One look-up for each network around an IPv6 address, and its domain: before the hash, and when the account is
+    // made.
     expect(few.rows - none.rows).toBeLessThanOrEqual(2 * 132)
   })
 
-  test('what covers somebody is found, page by page, and so is the setting’s on the page', async () => {
+  test('entries that cover somebody are found, page by page, and so are those in the setting, on the page', async () => {
     await change({
       add: ['covers.test', 'more.covers.test', 'a@more.covers.test', 'b@covers.test', '10.0.0.0/8'],
     })
@@ -305,7 +306,7 @@ describe('Who may not sign up, by rows', () => {
     expect(text).toContain('192.0.2.0/24')
   })
 
-  test('a key with the permission changes them, nobody else does, and the history says who, and no address', async () => {
+  test('only a key with the permission can change them, and the history says who, without addresses', async () => {
     const { id } = await api.person({ role: 'admin', email_verified_at: 1 })
     const { key } = await addKey(api, { id }, ['signups:manage'])
     expect((await change({ add: ['by-key.test'] }, key)).status).toBe(204)
@@ -322,7 +323,7 @@ describe('Who may not sign up, by rows', () => {
       { added: 1, removed: 0, entry: 'by-key.test' },
       { added: 1, removed: 1 },
     ])
-    // Of networks, those of one host or one subscriber are addresses.
+    // Networks of a single host or subscriber count as addresses.
     const details = async (entry: string) => {
       expect((await change({ add: [entry] }, key)).status).toBe(204)
       const [row] = await api.sql(
@@ -342,7 +343,7 @@ describe('Who may not sign up, by rows', () => {
       expect(await details(entry)).toEqual({ added: 1, removed: 0 })
   })
 
-  test('what is no entry, or too many, changes nothing, and says which', async () => {
+  test('invalid or too many entries change nothing, and the answer says which', async () => {
     for (const [body, pointer] of [
       [{ add: ['good.test', 'two words.test'] }, '/add/1'],
       [{ add: ['*.good.test'] }, '/add/0'],
@@ -358,7 +359,7 @@ describe('Who may not sign up, by rows', () => {
       INSERT INTO signup_blocks (entry, created_at) SELECT 'd-' || i || '.example', 1 FROM n`)
     const full = await change({ add: ['d-1.example', 'new-1.test', 'new-2.test'] })
     expect([full.status, full.body.code]).toEqual([409, 'too_many_signup_blocks'])
-    // What is there counts once, and what goes makes room.
+    // Existing entries count once, and removals make room.
     expect((await change({ add: ['d-1.example', 'new-1.test'] })).status).toBe(204)
     expect((await change({ add: ['new-2.test'], remove: ['new-1.test'] })).status).toBe(204)
     expect(await api.sql('SELECT count(*) AS n FROM signup_blocks')).toEqual([{ n: 10_000 }])
@@ -399,14 +400,14 @@ describe('Blocked sign-ups in the console', () => {
     expect(await api.sql('SELECT * FROM signup_blocks')).toEqual([])
   })
 
-  test('somebody without the permission sees nothing of it', async () => {
+  test('are hidden from somebody without the permission', async () => {
     const browser = await openBrowser(api, await api.person({ role: 'manager', password_hash: null }))
     expect((await browser('GET', '/admin')).text).not.toContain('/admin/blocked')
   })
 })
 
-describe('A change of who may not sign up', () => {
-  test('is told as it was, with what came and went, and not at all where nothing did', async () => {
+describe('A change of blocked sign-ups', () => {
+  test('is recorded with what was added and removed, and not at all if nothing was', async () => {
     const { id, token } = await api.actor({ role: 'admin' })
     for (const body of [
       { remove: ['never.test'] },
@@ -429,7 +430,7 @@ describe('A change of who may not sign up', () => {
     await change({ remove: ['more.test', 'most.test'] })
   })
 
-  test('sends its lists for each statement once, as they may be long', async () => {
+  test('sends its lists only once per statement, as they may be long', async () => {
     const { calls } = await own.measure(() => change({ add: ['sent.test'], remove: ['never.test'] }))
     const statements = calls.flatMap(({ statements }) => statements.map(({ sql }) => sql))
     const lists = statements.map((sql) => sql.match(/json_each\(\?\)/g)?.length ?? 0)
@@ -446,14 +447,14 @@ describe('A change of who may not sign up', () => {
     ['010.1.1.1', 'no address'],
     ['10.1.1.00/24', 'no address'],
     ['::ffff:0.0.0.0/97', 'larger than /8'],
-  ])('does not block %s, and says why; what is there already can go', async (entry, why) => {
+  ])('cannot block %s, and says why; an existing entry can be removed', async (entry, why) => {
     const { status, body } = await change({ add: ['good.test', entry] })
     const detail = expect.stringContaining(why)
     expect([status, body.errors]).toEqual([422, [{ pointer: '/add/1', code: 'invalid_entry', detail }]])
     expect((await list('?covers=good.test')).entries).toEqual([])
   })
 
-  test('takes away what was blocked before it was too much', async () => {
+  test('can remove entries that would be too wide today', async () => {
     await api.sql("INSERT INTO signup_blocks (entry, created_at) VALUES ('0.0.0.0/1', 1)")
     expect((await list('?covers=1.2.3.4')).entries).toEqual(['0.0.0.0/1'])
     expect((await change({ remove: ['0.0.0.0/1'] })).status).toBe(204)

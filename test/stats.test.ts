@@ -32,8 +32,8 @@ interface Stats {
 const statsOf = async (api: Api, token: string, query = '') =>
   (await api.send<Stats>('GET', `/v1/stats${query}`, { token })).body
 
-test('Numbers by day are the same before cron has counted them, and after, however often it runs', async () => {
-  // Where the history is sealed, what is under no seal stays.
+test('Numbers by day are the same before and after the cron job has counted them, however often it runs', async () => {
+  // If the history is sealed, rows without a seal stay.
   const api = await open({ HISTORY_KEY: newSecret() })
   const { token } = await api.quickActor({ role: 'admin' })
   const now = Date.now()
@@ -44,7 +44,7 @@ test('Numbers by day are the same before cron has counted them, and after, howev
   const today = { day: dayOf(now), signed_up: 0, logged_in: 3, failed: 2, deleted: 0 }
   const before = await statsOf(api, token)
   expect([before.data.length, before.data.at(-1), before.counted_until]).toEqual([30, today, null])
-  // Of an id that is none, as of somebody who wrote past us, no time is known.
+  // An invalid id, written by somebody else, has no known time.
   await api.sql(
     "INSERT INTO user_activity_logs (id, action) VALUES (CAST(x'3030ff' AS TEXT), 'login.failed')",
   )
@@ -65,7 +65,7 @@ test('Numbers by day are the same before cron has counted them, and after, howev
   })
 })
 
-test('A year at most is asked for, in days that there are', async () => {
+test('At most a year can be requested, in valid dates', async () => {
   const api = await open()
   const { token } = await api.quickActor({ role: 'manager' })
   for (const query of [

@@ -29,7 +29,7 @@ test('A person can log in', async () => {
   expect(await api.historyOf(ada.id)).toEqual(['session.started'])
 })
 
-test('SC2: there is nothing at the addresses where other systems tell about themselves', async () => {
+test('SC2: the paths where other systems reveal something about themselves do not exist', async () => {
   const paths = ['/metrics', '/.git/config', '/.env', '/index.js', '/index.js.map', '/debug', '/v1']
   for (const path of paths) expect((await api.send('GET', path)).body.code).toBe('not_found')
   const { headers } = await api.send('GET', '/health')
@@ -41,7 +41,7 @@ afterEach(() => {
   vi.restoreAllMocks()
 })
 
-describe('HX17: readiness is a list of named checks, each the thing itself', () => {
+describe('HX17: readiness is a list of named checks, and each notices the real failure', () => {
   const own = freshUpstreams()
   const openOwn = async (bindings: object = {}) => openApi({ ...(await own).bindings, ...bindings })
   const ready = async (at: Awaited<ReturnType<typeof openOwn>>, token?: string) => {
@@ -49,7 +49,7 @@ describe('HX17: readiness is a list of named checks, each the thing itself', () 
     return [status, readinessOf(body)]
   }
 
-  test('counts are for whoever may read the runs of clean-up', async () => {
+  test('counts are only for those who may read the runs of clean-up', async () => {
     const at = await openOwn()
     const [admin, ada] = [await at.quickActor({ role: 'admin' }), await at.quickActor()]
     const bodyFor = async (token?: string) =>
@@ -63,7 +63,7 @@ describe('HX17: readiness is a list of named checks, each the thing itself', () 
     })
   })
 
-  test('RL4: whoever asks is counted by network, before anything is asked', async () => {
+  test('RL4: callers are counted by network, before any upstream is called', async () => {
     const at = await openOwn({ RATE_LIMIT_BY_IP: limiter(1) })
     const ask = () => at.send('GET', '/ready', { ip: '192.0.2.1' })
     expect((await ask()).status).toBe(200)
@@ -71,19 +71,19 @@ describe('HX17: readiness is a list of named checks, each the thing itself', () 
     expect([result.status, result.body.code, calls]).toEqual([429, 'too_many_requests', []])
   })
 
-  test('a binding that is missing', async () => {
+  test('a missing binding', async () => {
     expect(await ready(await openOwn({ RATE_LIMIT_WITHOUT_IP: undefined }))).toEqual([503, 'misconfigured'])
     expect(await ready(await openOwn({ RATE_LIMIT_BY_IP: undefined }))).toEqual([503, 'misconfigured'])
   })
 
-  test('a key of SECRET_KEYS that peppered passwords and is there no more', async () => {
+  test('a missing key of SECRET_KEYS that has peppered passwords', async () => {
     const lone = (await freshUpstreams()).bindings
     await openApi(lone).person()
     expect(await ready(openApi(lone))).toEqual([200, 'ready'])
     expect(await ready(openApi({ ...lone, SECRET_KEYS: newSecret() }))).toEqual([503, 'misconfigured'])
   })
 
-  test('a schema that lacks a column, and one that is empty', async () => {
+  test('a schema without a column, and an empty one', async () => {
     const lone = openApi((await freshUpstreams()).bindings)
     await lone.sql('ALTER TABLE outbox RENAME COLUMN new_email TO not_there_yet')
     expect(await ready(lone)).toEqual([503, 'schema_mismatch'])
@@ -93,7 +93,7 @@ describe('HX17: readiness is a list of named checks, each the thing itself', () 
     expect([login.body.code, login.headers.get('retry-after')]).toEqual(['schema_mismatch', '60'])
   })
 
-  test('a clock that differs: from 5 s on degraded, from 25 s on not ready, with both times in the log', async () => {
+  test('a clock that differs: degraded from 5 s, not ready from 25 s, with both times in the log', async () => {
     const at = await openOwn()
     await ready(at)
     const states = []
@@ -113,7 +113,7 @@ describe('HX17: readiness is a list of named checks, each the thing itself', () 
     expect(states).toEqual([[200, 'ready'], near, near, far, far])
   })
 
-  test('a disk that takes no row, looked at once a minute at most', async () => {
+  test('a disk that accepts no row, checked at most once a minute', async () => {
     const lone = await freshUpstreams()
     const at = openApi(lone.bindings)
     const writes = async () => {
@@ -148,7 +148,7 @@ describe('HX17: readiness is a list of named checks, each the thing itself', () 
     await due(11)
     const answer = await lone.send('GET', '/ready')
     expect([answer.body.code, answer.body.detail]).toEqual(['mail_overdue', 'Not ready: mail_overdue.'])
-    // What is wrong is named for everybody, and counted for whoever may read the runs, just when it matters.
+    // Everybody sees what is wrong; numbers are for those who may read the runs, just when they matter.
     expect(answer.body.failed).toEqual(['mail'])
     expect(answer.body.checks).toContainEqual({ name: 'mail', status: 'failed' })
     expect(answer.body.mail).toBeUndefined()
@@ -162,7 +162,7 @@ describe('HX17: readiness is a list of named checks, each the thing itself', () 
     })
   })
 
-  test('a mail service that refused the last mail, with its status, until it takes one', async () => {
+  test('a mail service that refused the last mail, with its status, until it accepts one', async () => {
     const lone = await freshUpstreams()
     const at = openApi(lone.bindings)
     const { token } = await at.quickActor({ role: 'admin' })
@@ -179,7 +179,7 @@ describe('HX17: readiness is a list of named checks, each the thing itself', () 
     expect(await answerAfter(undefined)).toEqual([200, 'ready', null])
   })
 
-  test('mails of the hour that are used up', async () => {
+  test('an hourly limit of mails that is used up', async () => {
     const lone = openApi({ ...(await freshUpstreams()).bindings, MAILS_PER_HOUR: '2' })
     const mailOne = async () =>
       lone.send('POST', '/v1/auth/resend_verification', { body: { email: (await lone.person()).email } })
@@ -193,7 +193,7 @@ describe('HX17: readiness is a list of named checks, each the thing itself', () 
     ])
   })
 
-  test('a table that lacks, also one that only clean-up knows', async () => {
+  test('a missing table, even one that only clean-up uses', async () => {
     for (const table of ['erasures', 'reasons_fts', 'passkeys', 'challenges']) {
       const lone = openApi((await freshUpstreams()).bindings)
       await lone.sql(`DROP TABLE ${table}`)
@@ -212,7 +212,7 @@ describe('HX17: readiness is a list of named checks, each the thing itself', () 
     )
   })
 
-  test('CK2: a seed of an authenticator app that is under none of the keys', async () => {
+  test('CK2: an authenticator app whose seed is under none of the keys', async () => {
     const lone = openApi((await freshUpstreams()).bindings)
     const { keys } = lone.config()
     const underKey = async (key: string) => {
@@ -234,7 +234,7 @@ describe('HX17: readiness is a list of named checks, each the thing itself', () 
   })
 })
 
-test('CK2: a webhook whose secret is under none of the keys shows at /ready, and keeps nobody out', async () => {
+test('CK2: a webhook whose secret is under none of the keys shows at /ready, and locks nobody out', async () => {
   const lone = openApi((await freshUpstreams()).bindings)
   const hook = (id: string, keyId: string) =>
     lone.sql(
@@ -283,7 +283,7 @@ describe('LG1, HX18: the log has one line for each request and each run of a cro
     expect(lineOf(headers)).toMatch('"status":401,"code":"unauthenticated","reason":"absent"')
   })
 
-  test('with the pattern of the route, who it was, and why it was refused', async () => {
+  test('with the route’s pattern, who it was, and why it was refused', async () => {
     const ada = await api.quickActor()
     const lines = listen()
     const id = crypto.randomUUID()
@@ -310,7 +310,7 @@ describe('LG1, HX18: the log has one line for each request and each run of a cro
     expect(JSON.stringify(lines)).not.toContain(id)
   })
 
-  test('the reason is the one of the database where the token was genuine', async () => {
+  test('the reason for refusing a genuine token is the database’s', async () => {
     const [revoked, raised, idle, gone] = [
       await api.quickActor(),
       await api.quickActor(),
@@ -331,7 +331,7 @@ describe('LG1, HX18: the log has one line for each request and each run of a cro
     )
   })
 
-  test('LOG=errors leaves those out that went well, or failed by the caller’s doing', async () => {
+  test('LOG=errors leaves out requests that succeeded, or failed because of the caller', async () => {
     const lines = listen()
     const quiet = openApi({ LOG: 'errors' })
     await quiet.send('GET', '/.well-known/jwks.json')
@@ -339,7 +339,7 @@ describe('LG1, HX18: the log has one line for each request and each run of a cro
     expect(lines).toEqual([])
   })
 
-  test('a job that could not be done is one line, and one that was says how much', async () => {
+  test('a failed job is one line, and a successful one says how much it did', async () => {
     const lone = await freshUpstreams()
     const runCron = async (cron: string) => {
       const context = createExecutionContext()

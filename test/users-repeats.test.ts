@@ -17,7 +17,7 @@ const send = (method: string, path: string, body?: unknown) =>
 const accept = (token: string) =>
   api.send('POST', '/v1/auth/accept_invitation', { body: { token, password: NEW_PASSWORD } })
 
-test('LG2, HX10: disabling twice in the same words is once; in other words it is a change', async () => {
+test('LG2, HX10: disabling twice with the same reason counts once; with another reason it is a change', async () => {
   const ada = await api.person()
   const disable = (reason: string) => send('POST', `/v1/users/${ada.id}/disable`, { reason })
   const [first, again] = [await disable('left'), await disable('left')]
@@ -26,14 +26,14 @@ test('LG2, HX10: disabling twice in the same words is once; in other words it is
   expect(await api.historyOf(ada.id)).toEqual(['user.disabled', 'user.disabled'])
 })
 
-test('Location is where the one who was made can be read', async () => {
+test('Location is where the new user can be read', async () => {
   const made = await send('POST', '/v1/users', newPerson())
   expect(made.headers.get('location')).toBe(`/v1/users/${made.body.id}`)
   const read = await send('GET', made.headers.get('location')!)
   expect([read.status, read.body.id]).toEqual([200, made.body.id])
 })
 
-test('SE3: an accepted invitation is not withdrawn, and what it made stays', async () => {
+test('SE3: an accepted invitation cannot be withdrawn, and its account stays', async () => {
   const { email } = newPerson()
   const { body } = await send('POST', '/v1/invitations', { email })
   const { token } = linkIn((await api.mailsTo(email))[0]!)
@@ -47,7 +47,7 @@ test('SE3: an accepted invitation is not withdrawn, and what it made stays', asy
   expect(row).toEqual({ withdrawn_at: null, user_id: accepted.body.id })
 })
 
-test('RS2: an invitation that is sent again lives for seven days from then on', async () => {
+test('RS2: a resent invitation is valid for seven days from then on', async () => {
   const { email } = newPerson()
   const { body } = await send('POST', '/v1/invitations', { email })
   const sixDaysAgo = 'expires_at = expires_at - ?1, created_at = created_at - ?1'
@@ -72,7 +72,7 @@ test('RS2: an invitation that is sent again lives for seven days from then on', 
   )
 })
 
-test('RS2, Fault 17: no mail outlives its link', async () => {
+test('RS2, Fault 17: no mail is sent after its link has expired', async () => {
   const startedAt = Date.now()
   const ada = await api.quickActor({ email_verified_at: 1 })
   await send('POST', '/v1/invitations', { email: newPerson().email })
@@ -89,7 +89,7 @@ test('RS2, Fault 17: no mail outlives its link', async () => {
   expect(mails.filter(({ dies_in_time }) => !dies_in_time)).toEqual([])
 })
 
-test('HX5: an address that somebody who manages has typed is not a verified one', async () => {
+test('HX5: an address typed by somebody who manages is not verified', async () => {
   const ada = await api.person({ email_verified_at: 1 })
   const { email } = newPerson()
   const changed = await send('PATCH', `/v1/users/${ada.id}`, { email })
@@ -98,7 +98,7 @@ test('HX5: an address that somebody who manages has typed is not a verified one'
   expect(made.body.email_verified).toBe(false)
 })
 
-test('LE4: an address in an international domain logs in however it is spelled', async () => {
+test('LE4: an address in an international domain can log in however it is spelled', async () => {
   const local = crypto.randomUUID()
   const ada = await api.person({ email: `${local}@bücher.example` })
   for (const domain of [

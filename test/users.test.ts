@@ -10,7 +10,7 @@ beforeAll(async () => {
   admin = await api.actor({ role: 'admin' })
 })
 
-test('AZ3: nothing but name, language and metadata can be changed about oneself', async () => {
+test('AZ3: users can only change their own name, language and metadata', async () => {
   const ada = await api.actor()
   const before = await rowOf(ada)
   const members = [
@@ -34,7 +34,7 @@ test('AZ3: nothing but name, language and metadata can be changed about oneself'
   expect(await rowOf(ada)).toEqual(before)
 })
 
-test('Metadata is of whole characters, under any name and at any depth', async () => {
+test('Metadata consists of whole characters, under any name and at any depth', async () => {
   const ada = await api.actor()
   const change = (raw: string) =>
     api.send('PATCH', '/v1/users/me', {
@@ -62,7 +62,7 @@ test('AZ6: the last administrator cannot leave', async () => {
   expect([answer.status, answer.body.code]).toEqual([409, 'last_admin'])
 })
 
-test('DL2: the address of a soft-deleted person is free, and restoring answers 409 once it is taken', async () => {
+test('DL2: a soft-deleted person’s address is free, and restoring answers 409 once it is taken', async () => {
   const ada = await api.actor()
   expect((await manage('DELETE', `/${ada.id}`)).status).toBe(204)
   expect((await manage('DELETE', `/${ada.id}`)).status).toBe(204)
@@ -80,7 +80,7 @@ test('DL2: the address of a soft-deleted person is free, and restoring answers 4
   ])
 })
 
-test('Sessions of nobody, and of somebody deleted, are not there for a manager', async () => {
+test('Sessions of an unknown or deleted user are not found by a manager', async () => {
   const manager = await api.quickActor({ role: 'manager' })
   const gone = await api.quickActor()
   await manage('DELETE', `/${gone.id}`)
@@ -92,7 +92,7 @@ test('Sessions of nobody, and of somebody deleted, are not there for a manager',
   }
 })
 
-test('A change is made only on the version that the caller has seen', async () => {
+test('A change is only made to the version that the caller has seen', async () => {
   const ada = await api.person()
   const change = (name: string, version: string) =>
     api.send('PATCH', `/v1/users/${ada.id}`, {
@@ -105,8 +105,8 @@ test('A change is made only on the version that the caller has seen', async () =
   expect((await change('Second', 'W/"x"')).body.code).toBe('invalid_if_match')
 })
 
-describe('HX16: a version that is named is kept', () => {
-  /** What changes a user, and the way there. */
+describe('HX16: If-Match is obeyed', () => {
+  /** What changes a user, and how to get there. */
   const changes: [route: string, body?: unknown, before?: string][] = [
     ['POST /v1/users/:id/unlock'],
     ['POST /v1/users/:id/send_reset'],
@@ -123,7 +123,7 @@ describe('HX16: a version that is named is kept', () => {
     ['DELETE /v1/users/me', { password: PASSWORD }],
   ]
 
-  test('by every route that changes one', async () => {
+  test('by every route that changes a user', async () => {
     const { paths } = (await api.send<{ paths: Paths }>('GET', '/openapi.json')).body
     type Paths = Record<string, Record<string, { parameters?: { name: string }[] }>>
     const routes = Object.entries(paths).flatMap(([path, operations]) =>
@@ -142,7 +142,7 @@ describe('HX16: a version that is named is kept', () => {
   })
 
   test.each(changes)('by %s', async (route, body, before) => {
-    // Something to unlock.
+    // There is something to unlock.
     const ada = await api.quickActor({ failed_logins: 1 })
     const send = (way: string, content?: unknown, version?: string) => {
       const [method, path] = way.replace(':id', ada.id).split(' ') as [string, string]
@@ -165,7 +165,7 @@ describe('HX16: a version that is named is kept', () => {
     expect((await send(route, body, `"${version + 1}", W/"${version}"`)).status).toBeLessThan(300)
   })
 
-  test('`*` is any version, and who may not change a user hears of none', async () => {
+  test('`*` matches any version, and somebody who may not change a user learns of none', async () => {
     const ada = await api.quickActor()
     const answer = await api.send('POST', `/v1/users/${ada.id}/disable`, {
       token: admin.token,
@@ -183,7 +183,7 @@ describe('HX16: a version that is named is kept', () => {
   })
 })
 
-test('Whoever has read a user is told that nothing has changed since, and no more', async () => {
+test('A caller who has read a user only gets a 304 if nothing has changed since', async () => {
   const ada = await api.quickActor()
   for (const [path, token] of [
     ['/v1/users/me', ada.token],

@@ -26,7 +26,7 @@ beforeAll(async () => {
   ;[admin, manager, other] = [await someone('admin'), await someone('manager'), await someone('manager')]
 })
 
-test('HX4: the history of the deleted is for those who may see the deleted', async () => {
+test('HX4: a deleted user’s history is for those who may see deleted users', async () => {
   const gone = await someone()
   await as(admin, 'PATCH', `/v1/users/${gone.id}`, { name: 'Quetzal' })
   await as(manager, 'PATCH', `/v1/users/${gone.id}`, { name: 'Kookaburra' })
@@ -47,7 +47,7 @@ test('HX4: the history of the deleted is for those who may see the deleted', asy
   expect((await historyFor(admin, `/v1/users/${gone.id}/activity`)).length).toBeGreaterThan(3)
 })
 
-test('HX12: why somebody was disabled, and by whom, is for those who manage', async () => {
+test('HX12: why and by whom somebody was disabled is only for those who manage', async () => {
   const ada = await someone('manager')
   await as(admin, 'POST', `/v1/users/${ada.id}/disable`, { reason: 'suspected of theft' })
   await as(admin, 'POST', `/v1/users/${ada.id}/enable`)
@@ -62,7 +62,7 @@ test('HX12: why somebody was disabled, and by whom, is for those who manage', as
   expect(managed[0]).toMatchObject({ actor_id: admin.id, details: { reason: 'suspected of theft' } })
 })
 
-describe('HX12: from where somebody acts is for them, and for those who outrank them', () => {
+describe('HX12: where somebody acts from is for them, and for those who outrank them', () => {
   const readers = ['admin', 'manager', 'self'] as const
   const actors = ['admin', 'manager', 'user'] as const
   test.each(readers.flatMap((reader) => actors.map((actor) => [reader, actor] as const)))(
@@ -86,7 +86,7 @@ describe('HX12: from where somebody acts is for them, and for those who outrank 
     },
   )
 
-  test('what an administrator did to a user is not told to a manager from where', async () => {
+  test('a manager does not learn where an administrator was who acted on a user', async () => {
     const ada = await someone()
     await as(admin, 'PATCH', `/v1/users/${ada.id}`, { name: 'Grace' })
     const [row] = await historyFor(manager, `/v1/users/${ada.id}/activity`)
@@ -95,7 +95,7 @@ describe('HX12: from where somebody acts is for them, and for those who outrank 
   })
 })
 
-test('HX12: who managed once takes along that they acted, and nothing about whom they managed', async () => {
+test('HX12: a former manager’s export says that they acted, and nothing about those they managed', async () => {
   const former = await someone('manager')
   const ada = await someone()
   await as(former, 'PATCH', `/v1/users/${ada.id}`, { name: 'Kookaburra' })
@@ -108,7 +108,7 @@ test('HX12: who managed once takes along that they acted, and nothing about whom
   expect(answer.text).toContain('user.disabled')
 })
 
-test('HX12: an export has the invitations that somebody made, and nobody who was invited', async () => {
+test('HX12: an export has the invitations that somebody made, but not who was invited', async () => {
   const former = await someone('manager')
   const mark = crypto.randomUUID()
   const body = { email: `kookaburra-${mark}@people.test`, name: 'Kookaburra Laughing' }
@@ -127,7 +127,7 @@ test('HX12: an export has the invitations that somebody made, and nobody who was
   expect(await exported((await api.signIn(former)).token)).toMatchObject(kept)
 })
 
-test('HX4: the invitation of somebody who is deleted is for those who may see the deleted', async () => {
+test('HX4: a deleted user’s invitation is for those who may see deleted users', async () => {
   const email = `quetzal-${crypto.randomUUID()}@people.test`
   const { body: invitation } = await as(manager, 'POST', '/v1/invitations', { email, name: 'Quetzal' })
   const gone = await api.person({ email, password_hash: null, email_verified_at: 1 })

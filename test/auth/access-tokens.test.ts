@@ -33,7 +33,7 @@ async function mint(
   return `${text}.${await sign(text)}`
 }
 
-test('A token of the mint is good when nothing is changed in it', async () => {
+test('A token that this file makes is valid if nothing in it is changed', async () => {
   expect(await statusOf(await mint())).toBe(200)
 })
 
@@ -96,7 +96,7 @@ describe('AT1: the algorithm is ours, never the header’s', () => {
   })
 })
 
-describe('AT2: the verifier is a function of token, keys and time', () => {
+describe('AT2: the verifier only depends on token, keys and time', () => {
   const at = () => good.claims.iat * 1000
 
   test.each([
@@ -127,13 +127,13 @@ describe('AT2: the verifier is a function of token, keys and time', () => {
     ['of another curve', { keys: [{ ...key, crv: 'P-384' }] }],
     ['without a kid', { keys: [{ ...key, kid: undefined }] }],
     ['that is a bare key', key],
-  ])('and a key set %s is none', (_, set) => {
+  ])('and a key set %s is invalid', (_, set) => {
     expect(() => parseJwtKeys(JSON.stringify(set))).toThrow()
     expect(parseJwtKeys(JSON.stringify({ keys: [key] })).verifying).toHaveLength(1)
   })
 })
 
-describe('AT3: a header brings no key, and a kid is a plain look-up', () => {
+describe('AT3: no key is taken from a header, and a kid is a plain look-up', () => {
   test.each<[string, Record<string, unknown>]>([
     ['jwk', { jwk: publicKey }],
     ['jku', { jku: 'http://127.0.0.1:9/jwks.json' }],
@@ -161,7 +161,7 @@ describe('AT3: a header brings no key, and a kid is a plain look-up', () => {
   })
 })
 
-describe('AT4: every claim is there, is what it should be, and a token lives ten minutes', () => {
+describe('AT4: every claim is present and correct, and a token lives ten minutes', () => {
   const HOUR = 3600
   const now = () => good.claims.iat
 
@@ -204,7 +204,7 @@ describe('AT4: every claim is there, is what it should be, and a token lives ten
     ['an epoch to come', { epoch: 1 }],
     ['nobody', { sub: crypto.randomUUID() }],
     ['no session', { sid: crypto.randomUUID() }],
-  ])('a token of ours that names %s is refused by the database', async (_, claims) => {
+  ])('a genuine token that names %s is refused by the database', async (_, claims) => {
     // Redis, libSQL and the primary, as a replica may not know the session yet.
     await expectRefused(await mint(claims), 3)
   })
@@ -224,8 +224,8 @@ describe('AT4: every claim is there, is what it should be, and a token lives ten
   })
 })
 
-describe('AT5: no token does the work of another', () => {
-  test('and every place takes its own kind only', async () => {
+describe('AT5: no token can be used in place of another kind', () => {
+  test('and every place only accepts its own kind', async () => {
     const eve = await api.actor()
     const cursor = 'eyJhIjoxfQ'
     const tokens = {
@@ -274,7 +274,7 @@ describe('AT6: a token is from us, and for us', () => {
   })
 })
 
-describe('AT7: a token is brought in one way', () => {
+describe('AT7: a token can be sent in one way only', () => {
   test.each<[string, (token: string) => string]>([
     ['Basic', (token) => `Basic ${token}`],
     ['no scheme', (token) => token],
@@ -294,7 +294,7 @@ describe('AT7: a token is brought in one way', () => {
     expect(answer.status).toBe(401)
   })
 
-  test('and nowhere but in the header', async () => {
+  test('and nowhere except in the header', async () => {
     const query = await api.send('GET', `/v1/users/me?access_token=${ada.token}`)
     const cookie = await api.send('GET', '/v1/users/me', { headers: { cookie: `access_token=${ada.token}` } })
     const body = await api.send('PATCH', '/v1/users/me', { body: { access_token: ada.token, name: 'Eve' } })
@@ -306,8 +306,8 @@ describe('AT7: a token is brought in one way', () => {
   })
 })
 
-describe('AT8: what a token says', () => {
-  test('no other spelling of it survives a log-out', async () => {
+describe('AT8: the content of a token', () => {
+  test('does not outlive a logout in any other spelling', async () => {
     const eve = await api.actor()
     const spellings = [
       eve.token,
@@ -343,7 +343,7 @@ describe('AT8: what a token says', () => {
     expect(JSON.stringify(claims)).not.toMatch(/marked|@/i)
   })
 
-  test('is an id that is never given again, not even to the same address', async () => {
+  test('has an id that is never reused, not even for the same address', async () => {
     const email = `${crypto.randomUUID()}@people.test`
     const signUp = () =>
       api.send('POST', '/v1/auth/signup', { body: { email, password: PASSWORD, name: 'Ada' } })
@@ -418,7 +418,7 @@ const lastCharacters = (token: string) =>
 const decodesAlike = (one: string, other: string) =>
   Buffer.from(one.split('.')[2]!, 'base64url').equals(Buffer.from(other.split('.')[2]!, 'base64url'))
 
-test('AT4: a token that was good a moment ago is looked at again: it ends in time, and not before', async () => {
+test('AT4: a token that was valid a moment ago is checked again: it expires in time, and not before', async () => {
   const now = Date.now()
   const subject = {
     userId: crypto.randomUUID(),

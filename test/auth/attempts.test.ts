@@ -121,7 +121,7 @@ test('RL2: in no order of events is a failure lost, or an attempt counted that w
   expect(states).toBeGreaterThan(1_000)
 })
 
-test('RL2: it takes the memory of several attempts, asking it, and its end with the count', () => {
+test('RL2: this needs the memory of several attempts, the question whether they are in it, and its reset with the count', () => {
   expect(search({ ...OURS, remembers: 1 }).fault).toEqual([
     'count 0',
     'back 0',
@@ -144,7 +144,7 @@ async function countsOf(api: ReturnType<typeof openApi>, id: string, before: Set
 const keysOf = async (api: ReturnType<typeof openApi>) =>
   new Set((await api.sql('SELECT key FROM throttles')).map(({ key }) => key))
 
-test('RL2, Race 2: of right passwords of a disabled account that come at once, none is left behind as a failure', async () => {
+test('RL2, Race 2: correct passwords for a disabled account, sent at once, leave no failure behind', async () => {
   const api = openApi()
   const ada = await api.person({ status: 'disabled', email_verified_at: 1 })
   const before = await keysOf(api)
@@ -161,7 +161,7 @@ test('RL2, Race 2: of right passwords of a disabled account that come at once, n
   expect([failed, counts.toSorted()]).toEqual([2, [2, 2]])
 })
 
-test('RL2, Race 2: of right passwords of an unverified account that come at once, the account counts none', async () => {
+test('RL2, Race 2: correct passwords for an unverified account, sent at once, leave no failure on the account', async () => {
   const api = openApi({ EMAIL_VERIFICATION: 'required' })
   const ada = await api.person()
   const logIn = () => api.send('POST', '/v1/auth/login', { body: { email: ada.email, password: PASSWORD } })
@@ -172,7 +172,7 @@ test('RL2, Race 2: of right passwords of an unverified account that come at once
   ])
 })
 
-test('RL2: an account that is locked stays so, whatever is taken back', async () => {
+test('RL2: a locked account stays locked, whatever is taken back', async () => {
   const api = openApi()
   const locked = { failed_logins: MAX_FAILURES_IN_A_ROW + 1, email_verified_at: 1 }
   const ada = await api.person(locked)

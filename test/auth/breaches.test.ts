@@ -26,7 +26,7 @@ const signUp = (password: string) =>
 const notes = () =>
   api.sql("SELECT count(*) AS n FROM user_activity_logs WHERE action = 'password.not_checked'")
 
-test('PW3: a password that is known from a breach is refused, and the service learns five digits alone', async () => {
+test('PW3: a breached password is refused, and the service only learns five digits', async () => {
   const rows = [`${'0'.repeat(35)}:7`, `${DIGEST.slice(5)}:3`]
   service((prefix) => new Response(prefix === DIGEST.slice(0, 5) ? rows.join('\r\n') : ''))
   const refused = await signUp(KNOWN)
@@ -41,14 +41,14 @@ test('PW3: a password that is known from a breach is refused, and the service le
   expect((await signUp('six blue whales sing')).status).toBe(201)
 })
 
-test('PW3, Fault 18: where the service is down the list alone decides, and the history says so', async () => {
+test('PW3, Fault 18: when the service is down only the list decides, and the history says so', async () => {
   service(() => new Response('no', { status: 503 }))
   const [before] = await notes()
   expect((await signUp('six blue whales sing')).status).toBe(201)
   expect(await notes()).toEqual([{ n: Number(before!.n) + 1 }])
 })
 
-test('PW3: where it is down, a refused request leaves no row, and one over the limit of hashes asks nobody', async () => {
+test('PW3: when the service is down a refused request leaves no row; above the limit of hashes the service is not asked', async () => {
   service(() => new Response('no', { status: 503 }))
   const ada = await api.person({ email_verified_at: 1 })
   const boss = await api.quickActor({ role: 'admin' })

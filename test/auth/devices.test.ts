@@ -23,7 +23,7 @@ const lock = (api: Api, { id }: { id: string }) =>
 const addDevices = (api: Api, { id }: { id: string }, howMany: number) =>
   api.sql('UPDATE users SET devices = devices + ? WHERE id = ?', [howMany, id])
 
-test('RL3, HX7: an account knows its newest twenty devices, and one that signs in again stays what it is', async () => {
+test('RL3, HX7: an account knows its newest twenty devices, and a device that signs in again stays the same one', async () => {
   const api = openApi()
   const ada = await api.person()
   const first = (await logIn(api, ada)).body.device_token as string
@@ -39,7 +39,7 @@ test('RL3, HX7: an account knows its newest twenty devices, and one that signs i
   expect((await logIn(api, { ...ada, device_token: newest })).status).toBe(200)
 })
 
-test('RL2, HX7: whoever hoards device tokens of an account has thirty hashes a minute with all of them', async () => {
+test('RL2, HX7: somebody who hoards an account’s device tokens gets thirty hashes a minute with all of them together', async () => {
   const { RATE_LIMIT_HASHES_OF_DEVICES: most } = PER_MINUTE
   const api = openApi({ RATE_LIMIT_HASHES_OF_DEVICES: limiter(3) })
   const [ada, eve] = [await api.person(), await api.person()]
@@ -54,7 +54,7 @@ test('RL2, HX7: whoever hoards device tokens of an account has thirty hashes a m
   expect(most).toBe(30)
 })
 
-test('HX7: a change of the password makes strangers of all devices but the one that made it', async () => {
+test('HX7: changing the password makes strangers of all devices except the one that did it', async () => {
   const api = openApi()
   const ada = await api.person()
   const mine = (await logIn(api, ada)).body
@@ -70,7 +70,7 @@ test('HX7: a change of the password makes strangers of all devices but the one t
   expect((await logIn(api, { ...now, device_token: changed.body.device_token as string })).status).toBe(200)
 })
 
-test('HX7, RV3: ending the sessions of somebody makes strangers of their devices', async () => {
+test('HX7, RV3: ending somebody’s sessions makes strangers of their devices', async () => {
   const api = openApi()
   const [admin, ada] = [await api.quickActor({ role: 'admin' }), await api.person()]
   const device_token = (await logIn(api, ada)).body.device_token as string
@@ -80,7 +80,7 @@ test('HX7, RV3: ending the sessions of somebody makes strangers of their devices
   expect((await logIn(api, { ...ada, device_token })).status).toBe(401)
 })
 
-test('HX16: If-Match counts for a new password and for ending all sessions', async () => {
+test('HX16: If-Match is obeyed for a new password and for ending all sessions', async () => {
   const api = openApi()
   const ada = await api.actor()
   const body = { current_password: PASSWORD, new_password: NEW_PASSWORD }
@@ -92,14 +92,14 @@ test('HX16: If-Match counts for a new password and for ending all sessions', asy
   expect((await as('logout_all', '"1"')).status).toBe(204)
 })
 
-test('MF5: an authenticator app that a hundred failures have locked is shown as locked', async () => {
+test('MF5: an authenticator app locked by a hundred failures is shown as locked', async () => {
   const api = openApi()
   const [admin, ada] = [await api.quickActor({ role: 'admin' }), await api.person({ failed_factors: 100 })]
   const { body } = await api.send('GET', `/v1/users/${ada.id}`, { token: admin.token })
   expect(body.locked).toBe('totp')
 })
 
-test('RL3, HX7: whoever has stolen a device token gets no more tries by signing in to an account of their own', async () => {
+test('RL3, HX7: somebody with a stolen device token gets no more attempts by signing in to an account of their own', async () => {
   const api = openApi()
   const [ada, eve] = [await api.person(), await api.person()]
   const device_token = (await logIn(api, ada)).body.device_token as string

@@ -26,7 +26,7 @@ async function mailed(email: string, by = api) {
 const codes = (answers: Answer<{ code?: string }>[]) => answers.map(({ status, body }) => [status, body.code])
 
 describe('A mailed code', () => {
-  test('SE1: signs in as one factor, once, and confirms nothing that was confirmed', async () => {
+  test('SE1: signs in with one factor, once, and does not confirm a confirmed address again', async () => {
     const ada = await api.person({ email_verified_at: 1 })
     const proof = await mailed(ada.email)
     const answers = await Promise.all(Array.from({ length: 4 }, () => confirm(proof)))
@@ -38,7 +38,7 @@ describe('A mailed code', () => {
     expect((await api.logIn(ada)).user.id).toBe(ada.id)
   })
 
-  test('works with the token of who asked alone, five times, and for ten minutes', async () => {
+  test('only works with the token of whoever asked, for five attempts and ten minutes', async () => {
     const ada = await api.person({ email_verified_at: 1 })
     const { code, login_token } = await mailed(ada.email)
     const theirs = (await ask(ada.email)).body.login_token
@@ -70,7 +70,7 @@ describe('A mailed code', () => {
     expect(decodeJwt(answer.body.access_token).amr).toEqual(['email', 'otp', 'mfa'])
   })
 
-  test('tells the disabled so, after the right code alone', async () => {
+  test('tells users that they are disabled, but only after the correct code', async () => {
     const ada = await api.person({ email_verified_at: 1, status: 'disabled' })
     const proof = await mailed(ada.email)
     expect(codes([await confirm({ ...proof, code: '00000000' }), await confirm(proof)])).toEqual([
@@ -79,7 +79,7 @@ describe('A mailed code', () => {
     ])
   })
 
-  test('is not there where the deployment has it off', async () => {
+  test('does not exist if the deployment has it turned off', async () => {
     const off = openApi()
     expect((await ask(newAddress(), off)).status).toBe(404)
     const body = { login_token: 'x', code: '00000000' }
@@ -87,7 +87,7 @@ describe('A mailed code', () => {
   })
 })
 
-test('LE1, LE2: whoever asks is answered alike, for the same work, whatever there is at the address', async () => {
+test('LE1, LE2: everybody who asks gets the same answer, for the same work, whatever account the address has', async () => {
   const timed = openApi({ EMAIL_CODE_SIGNIN: 'on', DEBUG_TIMING: 'on' })
   const timedClosed = openApi({ EMAIL_CODE_SIGNIN: 'on', DEBUG_TIMING: 'on', SIGNUP: 'closed' })
   const seen = []
@@ -114,7 +114,7 @@ test('LE1, LE2: whoever asks is answered alike, for the same work, whatever ther
   expect(seen[0]).toContain('depth;desc=\\"1\\"')
 })
 
-test('A network asks for so many mails, and an address gets three an hour', async () => {
+test('A network may ask for a limited number of mails, and an address gets three an hour', async () => {
   const few = openApi({ EMAIL_CODE_SIGNIN: 'on', NETWORK_MAILS_PER_HOUR: '3' })
   const ada = await few.person({ email_verified_at: 1 })
   const body = { email: ada.email }
@@ -126,7 +126,7 @@ test('A network asks for so many mails, and an address gets three an hour', asyn
   expect(await few.mailsTo(ada.email)).toHaveLength(3)
 })
 
-test('A stranger who uses up the codes of an address leaves its devices theirs, and the link for a password', async () => {
+test('A stranger who uses up an address’s codes leaves those for its known devices, and password links', async () => {
   const ada = await api.person({ email_verified_at: 1, password_hash: null })
   const first = await confirm(await mailed(ada.email))
   const { device_token } = first.body
@@ -143,7 +143,7 @@ test('A stranger who uses up the codes of an address leaves its devices theirs, 
 })
 
 describe('HX5, OA3: an account whose address nobody has proved', () => {
-  test('is whose the mailbox is from then on, and nothing that its maker had opens it', async () => {
+  test('belongs to the mailbox’s owner from then on, and nothing of whoever made it opens it', async () => {
     const email = newAddress()
     await api.send('POST', '/v1/auth/signup', { body: { email, password: PASSWORD, name: 'Mallory' } })
     const mallory = await api.logIn({ email, password: PASSWORD })
@@ -164,7 +164,7 @@ describe('HX5, OA3: an account whose address nobody has proved', () => {
     expect(await api.sql('SELECT hash FROM recovery_codes WHERE user_id = ?', [mallory.user.id])).toEqual([])
   })
 
-  test('stays as it is for who shows that they made it', async () => {
+  test('stays as it is for somebody who proves that they made it', async () => {
     const email = newAddress()
     const { body } = await api.send('POST', '/v1/auth/signup', {
       body: { email, password: PASSWORD, name: 'Ada' },
@@ -175,8 +175,8 @@ describe('HX5, OA3: an account whose address nobody has proved', () => {
   })
 })
 
-describe('Whoever has no account', () => {
-  test('makes one by code and name, once', async () => {
+describe('Somebody without an account', () => {
+  test('makes one with a code and a name, once', async () => {
     const email = newAddress()
     const proof = await mailed(email)
     expect(codes([await confirm(proof)])).toEqual([[422, 'name_needed']])
@@ -189,7 +189,7 @@ describe('Whoever has no account', () => {
     expect(await api.historyOf(user.id)).toEqual(['user.signed_up', 'email.verified', 'session.started'])
   })
 
-  test('is mailed nothing where accounts are by invitation, or of other domains', async () => {
+  test('gets no mail if sign-up is by invitation, or for other domains', async () => {
     const domains = openApi({
       EMAIL_CODE_SIGNIN: 'on',
       SIGNUP_DOMAINS: 'other.test',
@@ -202,7 +202,7 @@ describe('Whoever has no account', () => {
     }
   })
 
-  test('who was invited accepts the invitation, as it may give a role', async () => {
+  test('must accept their invitation if they have one, as it may give a role', async () => {
     const admin = await api.quickActor({ role: 'admin' })
     const email = newAddress()
     await api.send('POST', '/v1/invitations', { token: admin.token, body: { email, role: 'manager' } })
@@ -211,7 +211,7 @@ describe('Whoever has no account', () => {
     expect(await api.sql('SELECT id FROM users WHERE email = ?', [email])).toEqual([])
   })
 
-  test('HX5: a squatter who came in between gives way', async () => {
+  test('HX5: replaces a squatter who signed up in between', async () => {
     const email = newAddress()
     const proof = await mailed(email)
     const body = { email, password: PASSWORD, name: 'Mallory' }

@@ -22,7 +22,7 @@ const at = (ms: number) => {
   vi.setSystemTime(ms)
 }
 
-test('AT4: a token counts for 630 seconds, its ten minutes and the tolerance, and not a second longer', async () => {
+test('AT4: a token is valid for 630 seconds, its ten minutes and the tolerance, and not a second longer', async () => {
   const { token } = await api.quickActor()
   const issuedAt = JSON.parse(atob(token.split('.')[1]!)).iat * 1000
   at(issuedAt + TOKEN_MS + TOLERANCE_MS - 1)
@@ -36,7 +36,7 @@ describe('What Redis is told', () => {
     expect.stringMatching(new RegExp(`revoked:session:${sessionId}$`))
   const lifeMs = async (key: string) => Number(await api.redis('PTTL', key))
 
-  testOfRedis('RV5: is kept at least as long as a token counts', async () => {
+  testOfRedis('RV5: is kept at least as long as a token is valid', async () => {
     const [ada, eve] = [await api.quickActor(), await api.quickActor()]
     await api.redis('FLUSHALL')
     await api.send('POST', '/v1/auth/logout', { token: ada.token })
@@ -48,7 +48,7 @@ describe('What Redis is told', () => {
     }
   })
 
-  testOfRedis('RT1, RV1: is that a stolen refresh token was found out', async () => {
+  testOfRedis('RT1, RV1: includes that a stolen refresh token was detected', async () => {
     const ada = await api.quickActor()
     const refresh = (refresh_token: string) =>
       api.send('POST', '/v1/auth/refresh_token', { body: { refresh_token } })
@@ -60,7 +60,7 @@ describe('What Redis is told', () => {
   })
 })
 
-test('RT4, RL1: whatever the clock of the Worker, what another compares is written by that of the database', async () => {
+test('RT4, RL1: times that others compare are written by the database’s clock, whatever the Worker’s clock says', async () => {
   const fast = 29_000
   const ada = await api.person({ email_verified_at: 1 })
   const realNow = Date.now()
@@ -78,7 +78,7 @@ test('RT4, RL1: whatever the clock of the Worker, what another compares is writt
   for (const time of times) expect(Math.abs(time - realNow)).toBeLessThan(fast - 5000)
 })
 
-test('The time of a request is set anew once its hash had its turn, which may take twelve seconds', async () => {
+test('A request’s time is updated after waiting for its hash, which may take twelve seconds', async () => {
   const hash = passwords.hashPassword
   const start = Date.now()
   at(start)
@@ -94,7 +94,7 @@ test('The time of a request is set anew once its hash had its turn, which may ta
   expect(row).toEqual({ created_at: start + 12_000 })
 })
 
-test('The time of a request is set anew once its body is there, which may take ten seconds', async () => {
+test('A request’s time is updated once its body has arrived, which may take ten seconds', async () => {
   const ada = await api.quickActor()
   const start = Date.now()
   at(start)
@@ -114,7 +114,7 @@ test('The time of a request is set anew once its body is there, which may take t
   expect(row).toEqual({ updated_at: start + 9000 })
 })
 
-test('A hash that fails gives its turn back', async () => {
+test('A hash that fails releases its turn', async () => {
   const full = openApi({ ...own.bindings, PASSWORD_HASHES: 'full' })
   const signUp = async () => {
     const body = { email: `${crypto.randomUUID()}@people.test`, password: PASSWORD, name: 'Ada' }

@@ -57,7 +57,7 @@ const failures = async (userId: string) => {
 }
 
 describe('A locked account', () => {
-  test('RL3, HX7: opens to a device that it knows, is unknown to strangers, and a sign-in ends the lock', async () => {
+  test('RL3, HX7: opens for a known device, looks unknown to strangers, and a sign-in ends the lock', async () => {
     const ada = await api.person()
     const { device_token } = (await logIn(ada)).body
     await lock(ada)
@@ -69,7 +69,7 @@ describe('A locked account', () => {
     expect((await logIn(ada)).status).toBe(200)
   })
 
-  test('RL3: a device is known to one account alone, until a reset makes it a stranger', async () => {
+  test('RL3: a device is only known to one account, until a reset makes it a stranger', async () => {
     const [ada, eve] = [await api.person(), await api.person()]
     const { device_token } = (await logIn(eve)).body
     await lock(ada)
@@ -79,7 +79,7 @@ describe('A locked account', () => {
     expect((await logIn({ ...eve, device_token })).status).toBe(401)
   })
 
-  test('RL3, HX7: takes the new password that its owner sets: what strangers guessed was the old one', async () => {
+  test('RL3, HX7: accepts a new password from its owner: strangers guessed at the old one', async () => {
     const ada = await api.actor({ email_verified_at: 1 })
     await lock(ada)
     const body = { current_password: PASSWORD, new_password: 'eight blue boats sail' }
@@ -88,7 +88,7 @@ describe('A locked account', () => {
     expect((await logIn({ ...ada, password: body.new_password })).status).toBe(200)
   })
 
-  test('RL1, HX7: a known device has ten failures in a quarter of an hour, apart from everybody', async () => {
+  test('RL1, HX7: a known device may fail ten times in a quarter of an hour, counted separately from everybody else', async () => {
     const ada = await api.person()
     const { device_token } = (await logIn(ada)).body
     const mine = { ...ada, device_token }
@@ -109,7 +109,7 @@ describe('A locked account', () => {
     expect((await logIn(mine)).status).toBe(401)
   })
 
-  test('RL3, HX7: its owner is told once, and the link in the mail opens it', async () => {
+  test('RL3, HX7: its owner is told once, and the link in the mail unlocks it', async () => {
     const ada = await api.person({ failed_logins: MAX_FAILURES_IN_A_ROW - 1, email_verified_at: 1 })
     for (let i = 0; i < 3; i++) expect((await logIn({ ...ada, password: WRONG_PASSWORD })).status).toBe(401)
     expect((await logIn(ada)).status).toBe(401)
@@ -134,7 +134,7 @@ describe('A locked account', () => {
     expect((await told()).at(-1)).toEqual(['locked', 3])
   })
 
-  test('RL3, HX7: its owner is told at the address that it has by now, where the link opens it', async () => {
+  test('RL3, HX7: its owner is told at the account’s present address, and the link there unlocks it', async () => {
     const ada = await api.actor({ email_verified_at: 1 })
     await api.sql('UPDATE users SET failed_logins = ? WHERE id = ?', [MAX_FAILURES_IN_A_ROW - 1, ada.id])
     await logIn({ ...ada, password: WRONG_PASSWORD })
@@ -158,7 +158,7 @@ describe('A locked account', () => {
     expect((await logIn({ email })).status).toBe(200)
   })
 
-  test('HX7: is unlocked by whoever manages its owner, and by nobody below', async () => {
+  test('HX7: is unlocked by somebody who manages its owner, and by nobody below', async () => {
     const ada = await api.person({ role: 'manager' })
     await lock(ada)
     const [manager, admin] = [
@@ -174,8 +174,8 @@ describe('A locked account', () => {
   })
 })
 
-describe('What is no failure', () => {
-  test('RL3: an own password that was right, whatever comes after it', async () => {
+describe('What does not count as a failure', () => {
+  test('RL3: a correct own password, whatever happens after it', async () => {
     const ada = await api.quickActor()
     const change = (new_password: string) =>
       api.send('POST', '/v1/auth/change_password', {
@@ -189,7 +189,7 @@ describe('What is no failure', () => {
     )
   })
 
-  test('a right password that is no sign-in takes its own attempt back and no more, and says until when', async () => {
+  test('a correct password that does not sign in takes back only its own attempt, and the answer says until when', async () => {
     const until = Date.now() + 3_600_000
     const ada = await api.person({
       status: 'disabled',
@@ -211,7 +211,7 @@ describe('What is no failure', () => {
     ])
   })
 
-  test('CK2: a password whose key is missing, which is a 503 of ours', async () => {
+  test('CK2: a password whose key is missing, which is our fault (503)', async () => {
     const other = openApi({ ...own.bindings, SECRET_KEYS: 'q7LmWx2vRt9ZpKc4Hn6Jb8Ys1Fd3Ga5Tu0Ew-Vo_XiQ' })
     const ada = await api.person()
     const answer = await other.send('POST', '/v1/auth/login', {
@@ -221,7 +221,7 @@ describe('What is no failure', () => {
     expect(await failuresOf(ada)).toBe(0)
   })
 
-  test('a token that was revoked counts no failure, and a wrong own password leaves a row', async () => {
+  test('a revoked token counts no failure, and a wrong own password leaves a row', async () => {
     const ada = await api.quickActor()
     const leave = () =>
       api.send('DELETE', '/v1/users/me', { token: ada.token, body: { password: WRONG_PASSWORD } })
@@ -239,7 +239,7 @@ describe('What is no failure', () => {
 })
 
 describe('Failures of a network', () => {
-  test('RL1: stop one guess over many accounts, but no device that is known', async () => {
+  test('RL1: stop one guess over many accounts, but do not stop known devices', async () => {
     const [ada, network] = [await api.person(), '203.0.113.77']
     const { device_token } = (await logIn(ada, network)).body
     expect((await logIn({ email: 'nobody@people.test', password: WRONG_PASSWORD }, network)).status).toBe(401)
@@ -252,7 +252,7 @@ describe('Failures of a network', () => {
     expect((await logIn(eve, ELSEWHERE)).status).toBe(200)
   })
 
-  test('RL4, HX19: count an IPv6 /48 as well, with eight times the limit', async () => {
+  test('RL4, HX19: are also counted per IPv6 /48, with eight times the limit', async () => {
     const ada = await api.person()
     await logIn({ ...ada, password: WRONG_PASSWORD }, '2001:db8:77:1::1')
     await count(8 * 30, 'failures', '2001:db8:77::/48')
@@ -260,7 +260,7 @@ describe('Failures of a network', () => {
     expect((await logIn(ada, '2001:db8:78:2::1')).status).toBe(200)
   })
 
-  test('RL3, HX19: of one account and an IPv6 /48 cost a wait after eighty, long before the account is locked', async () => {
+  test('RL3, HX19: on one account from an IPv6 /48 cost a wait after eighty, long before the account is locked', async () => {
     const ada = await api.person()
     await logIn({ ...ada, password: WRONG_PASSWORD }, '2001:db8:79:1::1')
     await count(79, 'login', ada.email, '2001:db8:79::/48')
@@ -273,7 +273,7 @@ describe('Failures of a network', () => {
     expect((await logIn(ada, '2001:db8:7a:1::1')).status).toBe(200)
   })
 
-  test('RL2, HX19: whoever waits for their network and for its /48 hears the later end, and by a reset waits for neither', async () => {
+  test('RL2, HX19: make somebody wait for the later of their network and its /48; a reset ends both waits', async () => {
     const [ada, ip] = [await api.person({ email_verified_at: 1 }), '2001:db8:7b:1::1']
     await logIn({ ...ada, password: WRONG_PASSWORD }, ip)
     for (const [about, seconds] of [
@@ -299,7 +299,7 @@ describe('Failures of a network', () => {
     expect((await logIn({ ...ada, password: NEW_PASSWORD }, ip)).status).toBe(200)
   })
 
-  test('for addresses that nobody has leave one row a day', async () => {
+  test('on addresses without an account leave one row a day', async () => {
     const network = '203.0.113.78'
     const rows = () =>
       api.sql(
@@ -313,7 +313,7 @@ describe('Failures of a network', () => {
     expect(JSON.parse((await rows())[1]!.details as string)).toEqual({ reason: 'unknown_address', count: 2 })
   })
 
-  test('counters of different kinds are never one, whatever the names', async () => {
+  test('are never mixed up with counters of another kind, whatever the names', async () => {
     await count(30, 'mail', HERE)
     const answer = await logIn({ email: 'mail' }, HERE)
     expect(answer.status).toBe(401)
@@ -331,7 +331,7 @@ describe('A hash', () => {
     return { asked, api: openApi({ ...own.bindings, [name]: limiter }) }
   }
 
-  test('HX3: is counted by network when it is due, and takes no turn before', async () => {
+  test('HX3: is counted by network before it takes a turn', async () => {
     const shield = shieldOf('RATE_LIMIT_HASHES', true)
     const ada = await api.person()
     for (let i = 0; i < 20; i++) {
@@ -346,7 +346,7 @@ describe('A hash', () => {
     expect([answer.status, shield.asked]).toEqual([200, [HERE]])
   })
 
-  test('HX3: over the limit is a 429, and no failure', async () => {
+  test('HX3: over the limit gets a 429, and is no failure', async () => {
     const shield = shieldOf('RATE_LIMIT_HASHES', false)
     const ada = await api.person()
     const before = hashes()
@@ -360,7 +360,7 @@ describe('A hash', () => {
   test.each([
     ['RATE_LIMIT_HASHES_BY_RANGE', 'hashes'],
     ['RATE_LIMIT_BY_RANGE', 'requests'],
-  ])('RL4, HX3: %s counts the %s of an IPv6 /48, and of no IPv4 network', async (name) => {
+  ])('RL4, HX3: %s counts the %s of an IPv6 /48, but nothing like it for IPv4', async (name) => {
     const shield = shieldOf(name, false)
     const [ada, before] = [await api.person(), hashes()]
     const from = (ip: string) =>
@@ -373,7 +373,7 @@ describe('A hash', () => {
     expect((await from(ELSEWHERE)).status).toBe(200)
   })
 
-  test('HX19: reads, changes and refreshes of a session have limits of their own', async () => {
+  test('HX19: reads, changes and refreshes of a session have separate limits', async () => {
     const ada = await api.quickActor()
     const ask: [string, string, string, object?][] = [
       ['RATE_LIMIT_READS', 'GET', '/v1/users/me'],
@@ -391,7 +391,7 @@ describe('A hash', () => {
     }
   })
 
-  test('HX19, RL3: whoever has a stolen token keeps its owner from nothing, neither while it lives nor after', async () => {
+  test('HX19, RL3: somebody with a stolen token cannot lock its owner out, neither while it is valid nor after', async () => {
     const shield = openApi({ ...own.bindings, RATE_LIMIT_WRITES: limiter(5) })
     const [ada, stolen] = [await shield.quickActor(), { token: '', sessionId: '' }]
     Object.assign(stolen, await shield.signIn(ada))
@@ -414,7 +414,7 @@ describe('A hash', () => {
     expect((await as('POST', '/v1/auth/logout_all', undefined, token)).status).toBe(204)
   })
 
-  test('HX19, RL3: whoever is signed in is counted by their session, whatever their network hashes', async () => {
+  test('HX19, RL3: signed-in users are counted by session, whatever their network does', async () => {
     const ada = await api.quickActor()
     const spent = openApi({ ...own.bindings, RATE_LIMIT_HASHES: limiter(0) })
     const body = { current_password: PASSWORD, new_password: NEW_PASSWORD }
@@ -427,7 +427,7 @@ describe('A hash', () => {
     expect([refused.status, shield.asked]).toEqual([429, [`sessions ${eve.id}`]])
   })
 
-  test('HX3, HX19: a sign-up for which its network has no mail left costs no hash', async () => {
+  test('HX3, HX19: a sign-up from a network that has used up its mails costs no hash', async () => {
     const few = openApi({ ...own.bindings, NETWORK_MAILS_PER_HOUR: '2' })
     const signUp = (headers = {}, email = `${crypto.randomUUID()}@people.test`) =>
       few.send('POST', '/v1/auth/signup', {
@@ -448,7 +448,7 @@ describe('A hash', () => {
   })
 })
 
-test('HX13: in required mode only who signed up with an address hears that it is not confirmed', async () => {
+test('HX13: in required mode only whoever signed up with an address learns that it is not confirmed', async () => {
   const required = openApi({ ...own.bindings, EMAIL_VERIFICATION: 'required' })
   const ada = await api.person()
   const signup_token = makeSignupToken(required.config(), { userId: ada.id, emailNormalized: ada.email })
@@ -473,7 +473,7 @@ test('HX13: in required mode only who signed up with an address hears that it is
   expect(await subjects()).toHaveLength(3)
 })
 
-test('HX13, LE1: what is left to a network does not tell whether an address that it signed up with was free', async () => {
+test('HX13, LE1: a network’s remaining attempts do not reveal whether an address it signed up with was free', async () => {
   const required = openApi({
     ...own.bindings,
     EMAIL_VERIFICATION: 'required',
@@ -507,7 +507,7 @@ test.each([
   ['an address that is confirmed no more', 'email_verified_at = NULL'],
   ['a disabling', "status = 'disabled'"],
   ['the end of all tokens', 'token_epoch = token_epoch + 1'],
-])('HX10: a login that %s comes between leaves no session', async (_, change) => {
+])('HX10: a login leaves no session if %s comes in between', async (_, change) => {
   const required = openApi({ ...own.bindings, EMAIL_VERIFICATION: 'required' })
   const ada = await api.person({ email_verified_at: 1 })
   const { result, wasHeld } = await own.between(
@@ -519,7 +519,7 @@ test.each([
   expect(await api.sql('SELECT id FROM sessions WHERE user_id = ?', [ada.id])).toEqual([])
 })
 
-test('AZ6: the last administrator is whoever can still sign in, not whoever is there', async () => {
+test('AZ6: the last administrator is the last who can sign in, not the last who exists', async () => {
   const fresh = await freshUpstreams()
   const alone = openApi(fresh.bindings)
   const [admin, other] = [await alone.quickActor({ role: 'admin' }), await alone.person({ role: 'admin' })]
@@ -557,7 +557,7 @@ test('AZ6: the last administrator is whoever can still sign in, not whoever is t
   expect((await leave()).status).toBe(204)
 })
 
-test('PW6: a change of password answers with the next pair, as it voids the one it was called with', async () => {
+test('PW6: a change of password answers with new tokens, as it voids those it was called with', async () => {
   const ada = await api.quickActor()
   const answer = await api.send<Tokens>('POST', '/v1/auth/change_password', {
     token: ada.token,
@@ -572,7 +572,7 @@ test('PW6: a change of password answers with the next pair, as it voids the one 
   expect(refreshed.status).toBe(200)
 })
 
-test('PW3: new passwords hardly more than what everybody guesses are refused', async () => {
+test('PW3: new passwords that are hardly more than common guesses are refused', async () => {
   const org = openApi({ ...own.bindings, ORGANISATION: 'Zephyr Works' })
   const weak = [
     'P@ssw0rd1234',

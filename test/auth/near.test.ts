@@ -33,7 +33,7 @@ async function measure(request: () => ReturnType<typeof read>) {
 }
 
 describe('Who somebody is', () => {
-  testOfRedis('HX8: is said by libSQL once, and then by the nearest Redis alone', async () => {
+  testOfRedis('HX8: is read from libSQL once, and then only from the nearest Redis', async () => {
     const ada = await api.quickActor({ name: 'Ada' })
     const [first, second] = [await measure(() => read(ada)), await measure(() => read(ada))]
     // Read from libSQL, and copied after the answer.
@@ -41,7 +41,7 @@ describe('Who somebody is', () => {
     expect(second).toEqual({ status: 200, name: 'Ada', depth: 1, libsql: 0, redis: 1 })
   })
 
-  testOfRedis('is said by libSQL to whoever wants no copy, or where there are none', async () => {
+  testOfRedis('is read from libSQL if the caller wants no copy, or if copies are off', async () => {
     const ada = await api.quickActor()
     await read(ada)
     const fresh = await measure(() => read(ada, { 'cache-control': 'max-age=0, no-cache' }))
@@ -51,7 +51,7 @@ describe('Who somebody is', () => {
     expect(calls.map(({ upstream }) => upstream)).toEqual(['libsql'])
   })
 
-  testOfRedis('HX8, RV1: is new at once after a change, whoever makes it', async () => {
+  testOfRedis('HX8, RV1: is up to date at once after a change, whoever makes it', async () => {
     const [admin, ada] = [await api.quickActor({ role: 'admin' }), await api.quickActor()]
     await read(ada)
     await rename(ada as Actor, 'Grace')
@@ -71,7 +71,7 @@ describe('By cookie, who somebody is', () => {
   }
 
   testOfRedis(
-    'HX8: is said by the nearest Redis as well, and by libSQL to whoever wants no copy',
+    'HX8: is read from the nearest Redis as well, and from libSQL if the caller wants no copy',
     async () => {
       const browser = await openBrowserOf(await api.person({ name: 'Ada' }))
       expect(await browser.me()).toEqual({ status: 200, name: 'Ada', depth: 2, libsql: 1, redis: 2 })
@@ -81,7 +81,7 @@ describe('By cookie, who somebody is', () => {
   )
 
   testOfRedis(
-    'HX8, RV1: is new at once after a change of the user, of the role and of the session',
+    'HX8, RV1: is up to date at once after a change of the user, the role or the session',
     async () => {
       const [admin, ada] = [
         await api.quickActor({ role: 'admin' }),
@@ -103,7 +103,7 @@ describe('By cookie, who somebody is', () => {
   )
 
   testOfRedis(
-    'RV1, SE1: is told by no copy to a cookie of a turn before, nor to one that has ended',
+    'RV1, SE1: is not read from a copy for a cookie of a former turn, nor for one that has ended',
     async () => {
       const ada = await api.person()
       const browser = await openBrowserOf(ada)
@@ -132,31 +132,34 @@ describe('By cookie, who somebody is', () => {
   )
 })
 
-testOfRedis('LG1: no copy says anything to who reads Redis, and none is taken for another', async () => {
-  const [ada, eve] = [await api.quickActor({ name: 'Ada' }), await api.quickActor({ name: 'Eve' })]
-  await read(ada)
-  await read(eve)
-  const [adas, eves] = [ada, eve].map((one) => key(`copy:${sidOf(one)}`)) as [string, string]
-  const copy = String(await api.redis('GET', adas))
-  expect(copy).toMatch(/^[\w-]{11}\.[\w-]+$/)
-  for (const bad of [copy, `${copy.slice(0, -2)}AA`, 'x', '', '{"name":"Mallory"}']) {
-    await api.redis('SET', eves, bad, 'PX', 10_000)
-    expect((await read(eve)).body.name).toBe('Eve')
-  }
-  // It is of the same session, but out of date.
-  await api.sql("UPDATE users SET name = 'Grace', token_epoch = 1 WHERE id = ?", [ada.id])
-  await api.redis('SET', adas, copy, 'PX', 10_000)
-  const token = await signAccessToken(api.config(), Date.now(), {
-    userId: ada.id,
-    sessionId: sidOf(ada),
-    role: 'user',
-    epoch: 1,
-    authenticatedAt: Date.now(),
-  })
-  expect((await read({ token })).body.name).toBe('Grace')
-})
+testOfRedis(
+  'LG1: copies reveal nothing to somebody who reads Redis, and none can replace another',
+  async () => {
+    const [ada, eve] = [await api.quickActor({ name: 'Ada' }), await api.quickActor({ name: 'Eve' })]
+    await read(ada)
+    await read(eve)
+    const [adas, eves] = [ada, eve].map((one) => key(`copy:${sidOf(one)}`)) as [string, string]
+    const copy = String(await api.redis('GET', adas))
+    expect(copy).toMatch(/^[\w-]{11}\.[\w-]+$/)
+    for (const bad of [copy, `${copy.slice(0, -2)}AA`, 'x', '', '{"name":"Mallory"}']) {
+      await api.redis('SET', eves, bad, 'PX', 10_000)
+      expect((await read(eve)).body.name).toBe('Eve')
+    }
+    // It is of the same session, but out of date.
+    await api.sql("UPDATE users SET name = 'Grace', token_epoch = 1 WHERE id = ?", [ada.id])
+    await api.redis('SET', adas, copy, 'PX', 10_000)
+    const token = await signAccessToken(api.config(), Date.now(), {
+      userId: ada.id,
+      sessionId: sidOf(ada),
+      role: 'user',
+      epoch: 1,
+      authenticatedAt: Date.now(),
+    })
+    expect((await read({ token })).body.name).toBe('Grace')
+  },
+)
 
-testOfRedis('HX8: a copy of another form, which an earlier version has put, is not taken', async () => {
+testOfRedis('HX8: a copy in another form, from an earlier version, is not used', async () => {
   const ada = await api.quickActor({ name: 'Ada' })
   await read(ada)
   const { near_copy } = api.config().keys
@@ -174,7 +177,7 @@ testOfRedis('HX8: a copy of another form, which an earlier version has put, is n
   }
 })
 
-testOfRedis('RV3: Redis refuses nobody: what it says only leads to libSQL', async () => {
+testOfRedis('RV3: Redis refuses nobody: what it says only leads to a read from libSQL', async () => {
   const ada = await api.quickActor()
   await read(ada)
   for (const name of [`revoked:session:${sidOf(ada)}`, `doubt:${ada.id}`]) {
@@ -185,7 +188,7 @@ testOfRedis('RV3: Redis refuses nobody: what it says only leads to libSQL', asyn
   }
 })
 
-testOfRedis('RV5: what another deployment says in the same Redis is nothing to this one', async () => {
+testOfRedis('RV5: entries of another deployment in the same Redis have no effect on this one', async () => {
   const ada = await api.quickActor()
   await read(ada)
   const other = keyPrefixOf('https://staging.roster.test')
@@ -193,7 +196,7 @@ testOfRedis('RV5: what another deployment says in the same Redis is nothing to t
   expect((await measure(() => read(ada))).libsql).toBe(0)
 })
 
-testOfRedis('RV5: every key in Redis goes away by itself', async () => {
+testOfRedis('RV5: every key in Redis expires by itself', async () => {
   const ada = (await api.quickActor()) as Actor
   await read(ada)
   await rename(ada, 'Grace')
@@ -208,8 +211,8 @@ testOfRedis('RV5: every key in Redis goes away by itself', async () => {
   expect(Number(await api.redis('PTTL', key(`revoked:session:${sidOf(ada)}`)))).toBeGreaterThan(630_000)
 })
 
-describe('HX8: where Redis could not be told of a change', () => {
-  testOfRedis('a copy is used for NEAR_READ_SECONDS at the longest, by the clock of who reads', async () => {
+describe('HX8: when Redis could not be told of a change', () => {
+  testOfRedis('a copy is used for at most NEAR_READ_SECONDS, by the reader’s clock', async () => {
     const ada = (await api.quickActor({ name: 'Ada' })) as Actor
     await read(ada)
     const readAt = Date.now()
@@ -228,7 +231,7 @@ describe('HX8: where Redis could not be told of a change', () => {
     }
   })
 
-  testOfRedis('the change is made all the same, and told where it is repeated', async () => {
+  testOfRedis('the change is made all the same, and Redis is told when it is repeated', async () => {
     const ada = (await api.quickActor({ name: 'Ada' })) as Actor
     await read(ada)
     await own.behave('redis', { mode: 'down', only: 'doubt' })
@@ -238,7 +241,7 @@ describe('HX8: where Redis could not be told of a change', () => {
     expect((await read(ada)).body.name).toBe('Grace')
   })
 
-  testOfRedis('no answer waits for long, and after five failures none waits at all', async () => {
+  testOfRedis('no answer waits long, and after five failures none waits at all', async () => {
     const lone = await freshUpstreams()
     const at = openApi(lone.bindings)
     const ada = await at.quickActor()
@@ -287,7 +290,7 @@ testOfRedis(
   },
 )
 
-test('HX8, RV1: what a replica that lags may not have heard of is asked of the primary', async () => {
+test('HX8, RV1: what a lagging replica may not know is read from the primary', async () => {
   const ada = await api.quickActor()
   const asked = async (token: string, path = '/v1/auth/sessions') => {
     const { result, calls } = await own.measure(() => api.send('GET', path, { token }))
@@ -308,7 +311,7 @@ test('HX8, RV1: what a replica that lags may not have heard of is asked of the p
   expect(await asked(token)).toEqual([401, 1])
 })
 
-test('HX8, RV1: a cookie that a replica has not heard of is asked of the primary, before anybody is signed out', async () => {
+test('HX8, RV1: a cookie that a replica does not know is looked up on the primary before anybody is signed out', async () => {
   const ada = await api.person({ token_epoch: 1 })
   const browser = openJar(api)
   await browser.signIn(ada.email)
@@ -339,7 +342,7 @@ test('HX8, RV1: a cookie that a replica has not heard of is asked of the primary
   }
 })
 
-testOfRedis('DL3: the copies of a user who is erased go with them', async () => {
+testOfRedis('DL3: an erased user’s copies are erased too', async () => {
   const [admin, ada] = [await api.quickActor({ role: 'admin' }), await api.quickActor()]
   await read(ada)
   expect(await api.redis('EXISTS', key(`copy:${sidOf(ada)}`))).toBe(1)

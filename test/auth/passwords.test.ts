@@ -70,7 +70,7 @@ describe('A new password', () => {
     )
   })
 
-  test('PW3: is refused, with the reason, when it is common or hardly more than the own name: at sign-up', async () => {
+  test('PW3: is refused, with the reason, if it is common or hardly more than the user’s name: at sign-up', async () => {
     expect(refused).toHaveLength(20)
     for (const password of refused) expect(await reasonFor(signUp(password, name))).toBe('weak_password')
     expect(hashesSoFar()).toBe(0)
@@ -98,7 +98,7 @@ describe('A new password', () => {
   })
 })
 
-test('PW2: any characters make a password, and it is taken exactly as it is', async () => {
+test('PW2: a password may have any characters, and is used exactly as it is', async () => {
   const anyText = fc.string({ unit: 'binary', minLength: 12, maxLength: 40 })
   const property = fc.asyncProperty(anyText, async (password) => {
     fc.pre(password.isWellFormed() && password.trim() !== '')
@@ -115,7 +115,7 @@ test('PW2: any characters make a password, and it is taken exactly as it is', as
   })
 })
 
-test('PW2: the one normalisation is NFKC, so another keyboard types the same password', async () => {
+test('PW2: the only normalisation is NFKC, so another keyboard types the same password', async () => {
   const ada = await personWith('crème brûlée à deux'.normalize('NFC'))
   expect(await logInStatus(ada, 'crème brûlée à deux'.normalize('NFD'))).toBe(200)
   expect(await logInStatus(ada, 'creme brulee a deux')).toBe(401)
@@ -138,7 +138,7 @@ test('PW4: is stored as scrypt with its parameters, a salt of its own and the na
   expect(2 ** ln * r * p).toBeLessThanOrEqual(2 ** 20)
 })
 
-describe('PW5: a hash that is not of today', () => {
+describe('PW5: an outdated hash', () => {
   const ago = async (password: string, cost: { ln: number; r: number; p: number }, secret?: string) => {
     const { scryptSync, createHmac, createHash } = await import('node:crypto')
     const bindings = { ...api.bindings, ...(secret && { SECRET_KEYS: secret }) }
@@ -152,7 +152,7 @@ describe('PW5: a hash that is not of today', () => {
     return `$scrypt$ln=${cost.ln},r=${cost.r},p=${cost.p},k=${id}$${salt.toString('base64url')}$${mac}`
   }
 
-  test('is replaced at the next right password, and by nothing else', async () => {
+  test('is replaced at the next correct password, and by nothing else', async () => {
     const weak = await ago(PASSWORD, { ln: 12, r: 8, p: 1 })
     const ada = await api.person({ password_hash: weak })
     expect(await logInStatus(ada, NEW_PASSWORD, real)).toBe(401)
@@ -164,7 +164,7 @@ describe('PW5: a hash that is not of today', () => {
     expect(await storedHash(ada)).toBe(renewed)
   })
 
-  test('of an older pepper counts as long as that is kept, and gets the newest', async () => {
+  test('with an older pepper is valid as long as that is kept, and gets the newest', async () => {
     const [old, fresh] = ['q7', 'W2'].map((start) => start + crypto.randomUUID() + crypto.randomUUID())
     const ada = await api.person({ password_hash: await ago(PASSWORD, passwords.SCRYPT, old!) })
     const rotated = openApi({ ...FULL, SECRET_KEYS: `${fresh},${old}` })
@@ -176,7 +176,7 @@ describe('PW5: a hash that is not of today', () => {
     expect(await status(retired)).toBe(200)
   })
 
-  test('is replaced by one good hash when many log in at once', async () => {
+  test('is replaced by one valid hash when many log in at once', async () => {
     const ada = await api.person({ password_hash: await ago(PASSWORD, { ln: 12, r: 8, p: 1 }) })
     for (let round = 0; round < rounds(1, 5); round++) {
       const answers = await Promise.all(Array.from({ length: 4 }, () => logInStatus(ada, PASSWORD, real)))
@@ -213,7 +213,7 @@ test('PW6: a new password needs the current one, ends the other sessions, and ke
 test.each([
   ['the moment before', false],
   ['after a refresh by whoever copied it', true],
-])('PW6, RT3: a copy of the refresh token of %s a new password gives nothing', async (_, isRefreshed) => {
+])('PW6, RT3: a copy of the refresh token from %s a new password is useless', async (_, isRefreshed) => {
   const ada = await api.actor()
   const copied = isRefreshed ? (await refresh(ada.refreshToken)).body.refresh_token : ada.refreshToken
   const changed = await changePassword(ada, { current_password: PASSWORD, new_password: NEW_PASSWORD })
@@ -256,7 +256,7 @@ describe('PW7: what would cost too much to hash', () => {
     `$2b$31$${'A'.repeat(53)}`,
     '',
     'plain text',
-  ])('is not tried when it stands in the database: %s', async (stored) => {
+  ])('is not computed for a stored hash: %s', async (stored) => {
     const ada = await api.person({ password_hash: stored })
     expect(await logInStatus(ada, PASSWORD)).toBe(401)
   })

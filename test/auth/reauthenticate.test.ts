@@ -21,7 +21,7 @@ async function longSignedIn(): Promise<
   return { ...person, ...(await api.signIn(person, Date.now() - HOUR_MS)) }
 }
 
-test('SE1: whoever proves again who they are gets one access token that counts as a recent login', async () => {
+test('SE1: reauthenticating gives one access token that counts as a recent login', async () => {
   const ada = await longSignedIn()
   expect(await exportsWith(ada.token)).toBe(403)
   const { status, body } = await ask(ada.token)
@@ -33,7 +33,7 @@ test('SE1: whoever proves again who they are gets one access token that counts a
   expect(await exportsWith(ada.token)).toBe(403)
 })
 
-test('SE1: what was proved again does not move the session: its refresh gives the old time', async () => {
+test('SE1: reauthenticating does not change the session: its refresh gives the old time', async () => {
   const ada = await longSignedIn()
   const before = await api.sql('SELECT proved_at, turn FROM sessions WHERE id = ?', [ada.sessionId])
   await ask(ada.token)
@@ -56,7 +56,7 @@ test('SE1: a wrong password, another member and a session that has ended prove n
   expect([ended.status, ended.body.code]).toEqual([401, 'invalid_token'])
 })
 
-test('RL1: wrong passwords are counted by the session alone, and a right one ends the count', async () => {
+test('RL1: wrong passwords are only counted by session, and a correct one resets the count', async () => {
   const ada = await longSignedIn()
   for (let tries = 0; tries < 9; tries++) await ask(ada.token, { password: 'not the one that it is' })
   expect((await ask(ada.token)).status).toBe(200)
@@ -70,7 +70,7 @@ test('RL1: wrong passwords are counted by the session alone, and a right one end
   ).toBe(200)
 })
 
-test('MF3: a proof that arrives once more puts no code back that was used since', async () => {
+test('MF3: a proof that arrives again does not restore a code that was used since', async () => {
   const own = await freshUpstreams()
   const lone = openApi(own.bindings)
   const ada = await lone.person()

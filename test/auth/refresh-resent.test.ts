@@ -4,7 +4,7 @@ import { makeRefreshToken } from '../../src/sessions/refresh-tokens.ts'
 import { openApi } from '../support/api.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
-test('HX20, RT1: a refresh that was sent again never says theft, but 401 invalid_refresh_token, and the session goes on', async () => {
+test('HX20, RT1: a resent refresh never counts as theft: it is a 401 invalid_refresh_token, and the session continues', async () => {
   const own = await freshUpstreams()
   const api = openApi(own.bindings)
   const ada = await api.quickActor()

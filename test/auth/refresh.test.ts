@@ -10,7 +10,7 @@ const api = openApi()
 type SessionList = Of<typeof SessionListSchema>
 const DAY_MS = 86_400_000
 
-test('RT1: each use gives a new token, and a token used again ends the session and all it gave out', async () => {
+test('RT1: each use gives a new token, and reusing a token ends the session and all tokens it issued', async () => {
   const ada = await api.actor()
   const first = await refresh(ada.refreshToken)
   const second = await refresh(first.body.refresh_token)
@@ -25,7 +25,7 @@ test('RT1: each use gives a new token, and a token used again ends the session a
   expect((await api.historyOf(ada.id)).at(-1)).toBe('session.reuse_detected')
 })
 
-test('RT2: fifty who bring one token at once get the same successor, and one of them rotates', async () => {
+test('RT2: fifty requests with one token at once get the same successor, and one of them rotates', async () => {
   const ada = await api.actor()
   let token = ada.refreshToken
   const count = rounds(3, 50)
@@ -41,7 +41,7 @@ test('RT2: fifty who bring one token at once get the same successor, and one of 
   }
 })
 
-test('RT3: within the grace a token gives the same successor, while that is unspent', async () => {
+test('RT3: within the grace a token gives the same successor, as long as that is unused', async () => {
   const ada = await api.actor()
   const { body: first } = await refresh(ada.refreshToken)
   for (const ms of [0, 15_000, 14_000]) {
@@ -53,7 +53,7 @@ test('RT3: within the grace a token gives the same successor, while that is unsp
   expect(await codeOf(refresh(ada.refreshToken))).toBe('session_revoked')
 })
 
-test('RT3: after the grace a token used again ends the session, and repeating does not lengthen the grace', async () => {
+test('RT3: after the grace a reused token ends the session, and repeats do not extend the grace', async () => {
   const ada = await api.actor()
   await refresh(ada.refreshToken)
   await passTime(ada, 20_000)
@@ -75,7 +75,7 @@ describe('RT4: a repeat within the grace', () => {
   const ROAD = { ip: '10.2.2.2' }
   const THIEF = { headers: { 'user-agent': 'Thief/1' } }
 
-  test('from where the rotation came leaves nothing', async () => {
+  test('from where the rotation came leaves no row', async () => {
     const ada = await api.quickActor()
     const { body } = await from(ada.refreshToken)
     expect((await from(ada.refreshToken)).body.refresh_token).toBe(body.refresh_token)
@@ -86,7 +86,7 @@ describe('RT4: a repeat within the grace', () => {
   test.each([
     ['network', ROAD],
     ['client', THIEF],
-  ])('from another %s leaves a row with its origin, once a rotation, and a mark', async (_, elsewhere) => {
+  ])('from another %s leaves a row with its origin, once per rotation, and a mark', async (_, elsewhere) => {
     const ada = await api.quickActor()
     const { body } = await from(ada.refreshToken)
     for (let i = 0; i < 2; i++)
@@ -111,7 +111,7 @@ describe('RT4: a repeat within the grace', () => {
     expect(await api.historyOf(ada.id)).toEqual(['session.reuse_detected'])
   })
 
-  test('two Workers whose clocks are 29 s apart take a second tab for no thief', async () => {
+  test('from a second tab is no theft for two Workers whose clocks are 29 s apart', async () => {
     const ada = await api.quickActor()
     const at = async (offsetMs: number) => {
       vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + offsetMs })
@@ -125,7 +125,7 @@ describe('RT4: a repeat within the grace', () => {
   })
 })
 
-test('RT4: a client that never got the answer brings its token again and stays logged in', async () => {
+test('RT4: a client that never got the answer sends its token again and stays logged in', async () => {
   const own = upstreams()
   const ada = await api.actor()
   await own.behave('libsql', { mode: 'reset-after', next: 2 })
@@ -158,7 +158,7 @@ test('RT5: a session ends after 14 days unused, and after 30 days however much i
   expect(await me(busy.token)).toBe(401)
 })
 
-test('RT6: reuse is detected by the database alone, after Redis was emptied', async () => {
+test('RT6: the database alone detects reuse, after Redis was emptied', async () => {
   const own = await freshUpstreams()
   const lone = openApi(own.bindings)
   const ada = await lone.actor()
@@ -173,7 +173,7 @@ test('RT6: reuse is detected by the database alone, after Redis was emptied', as
   expect((await lone.send('GET', '/v1/users/me', { token: second.body.access_token })).status).toBe(401)
 })
 
-test('RT7: no token stands in the database, and a refresh reads role and status anew', async () => {
+test('RT7: no token is in the database, and a refresh reads the present role and status', async () => {
   const own = await freshUpstreams()
   const lone = openApi(own.bindings)
   const [admin, ada] = [await lone.actor({ role: 'admin' }), await lone.actor({ role: 'manager' })]
@@ -201,7 +201,7 @@ test('RT7: no token stands in the database, and a refresh reads role and status 
   expect(refused.status).toBe(401)
 })
 
-test('RT7: a refresh token is a MAC of 256 bits, and each of its parts counts', async () => {
+test('RT7: a refresh token is a MAC of 256 bits, and each of its parts is checked', async () => {
   const ada = await api.actor()
   expect(ada.refreshToken).toMatch(/^rt_[0-9a-f-]{36}\.0\.[\w-]{43}$/)
   const [name, , mac] = ada.refreshToken.split('.') as [string, string, string]
@@ -219,7 +219,7 @@ test('RT7: a refresh token is a MAC of 256 bits, and each of its parts counts', 
   expect((await refresh(ada.refreshToken)).status).toBe(200)
 })
 
-test('RT7, SE1: a refresh is no login, so it does not make one recent', async () => {
+test('RT7, SE1: a refresh is not a login, so it does not make a login recent', async () => {
   const ada = await api.actor()
   await passTime(ada, 11 * 60_000)
   const { body } = await refresh(ada.refreshToken)

@@ -46,7 +46,7 @@ const ENDINGS: Record<string, { end(person: Actor): Promise<unknown>; endsSessio
 describe.each(Object.entries(ENDINGS))(
   'RV1, RV2, RV5, DL1: %s ends the tokens',
   (_, { end, endsSession }) => {
-    test('at the next request, and also with Redis emptied, stopped or hanging', async () => {
+    test('at the next request, even with Redis emptied, stopped or hanging', async () => {
       const ada = await api.actor({ role: 'manager' })
       expect(await statusOf(ada)).toBe(200)
       await end(ada)
@@ -63,7 +63,7 @@ describe.each(Object.entries(ENDINGS))(
       expect(refreshed.status).toBe(endsSession ? 401 : 200)
     })
 
-    test('also when Redis was away at that moment', async () => {
+    test('even if Redis was unavailable at that moment', async () => {
       const ada = await api.actor({ role: 'manager' })
       await own.behave('redis', { mode: 'down' })
       await end(ada)
@@ -84,7 +84,7 @@ test.each(ENDINGS_OF_ALL)('RV2: %s ends twenty sessions at once', async (_, { en
   for (const other of others) expect(await statusOf(other)).toBe(401)
 })
 
-test('RV2: a login in the same moment as the end of everything counts', async () => {
+test('RV2: a login at the same moment as the end of all sessions is valid', async () => {
   const ada = await api.actor()
   vi.useFakeTimers({ toFake: ['Date'] })
   vi.setSystemTime(Date.now())
@@ -119,7 +119,7 @@ test.each([
   expect([await statusOf(first), await statusOf(second)]).toEqual([left, left])
 })
 
-test('RV2: a session that has ended keeps when it did and why, whatever ends the others', async () => {
+test('RV2: an ended session keeps its time and reason, whatever ends the others', async () => {
   const ada = await api.actor()
   const other = await api.signIn(ada)
   const howItEnded = () =>
@@ -132,7 +132,7 @@ test('RV2: a session that has ended keeps when it did and why, whatever ends the
   expect(await howItEnded()).toEqual(before)
 })
 
-test('RV4: logging out works again and again, also with a token that has expired', async () => {
+test('RV4: logging out can be repeated, even with an expired token', async () => {
   const ada = await api.actor()
   for (const _ of [1, 2, 3]) {
     const answer = await api.send('POST', '/v1/auth/logout', { token: ada.token })
@@ -156,7 +156,7 @@ test('RV4: logging out works again and again, also with a token that has expired
   expect(await statusOf(eve)).toBe(401)
 })
 
-test('RV4: a token that is not ours writes nothing anywhere', async () => {
+test('RV4: a foreign token writes nothing anywhere', async () => {
   const ada = await api.actor()
   const [header, payload] = ada.token.split('.')
   await api.redis('FLUSHALL')
@@ -181,7 +181,7 @@ testOfRedis('RV5, RT1: a theft that was detected is published', async () => {
   expect(await api.redis('GET', `${keyPrefixOf(api.config().ISSUER)}revoked:session:${sidOf(ada)}`)).toBe('1')
 })
 
-test('With the database away an answer is a 503, never a 401, and nothing is lost', async () => {
+test('When the database is unavailable the answer is a 503, never a 401, and nothing is lost', async () => {
   const ada = await api.actor()
   for (const mode of [
     { mode: 'down' },

@@ -8,7 +8,7 @@ import { freshUpstreams, upstreams } from '../support/upstreams.ts'
 const api = openApi()
 const WRONG_PASSWORD = 'nine green bears run'
 
-test('LE6: somebody signs up, logs in, and each login is a session of its own', async () => {
+test('LE6: somebody signs up and logs in, and each login has its own session', async () => {
   const email = `Ada.${crypto.randomUUID()}@Example.org`
   const signedUp = await api.send('POST', '/v1/auth/signup', {
     body: { email, password: PASSWORD, name: ' Ada ' },
@@ -46,7 +46,7 @@ test('Signing up with an address that is taken, in any spelling, answers 409 and
   expect(await api.historyOf(ada.id)).toEqual([])
 })
 
-test('LE4: four who sign up with one address at once make one account', async () => {
+test('LE4: four sign-ups with one address at once make one account', async () => {
   const email = `${crypto.randomUUID()}@people.test`
   const bodies = Array.from({ length: 4 }, (_, i) => ({
     email: i % 2 ? email.toUpperCase() : email,
@@ -200,7 +200,7 @@ describe('LE4: an address', () => {
       'a@user:pw@x.test',
     ],
   ]
-  test.each(refused.map((email) => [email]))('%j is none', async (email) => {
+  test.each(refused.map((email) => [email]))('%j is not an address', async (email) => {
     expect(isEmail(email)).toBe(false)
     const answer = await api.send('POST', '/v1/auth/signup', {
       body: { email, password: PASSWORD, name: 'Ada' },
@@ -208,7 +208,7 @@ describe('LE4: an address', () => {
     expect([answer.status, answer.body.code]).toEqual([422, 'invalid_input'])
   })
 
-  test('that only looks like one logs nobody in', async () => {
+  test('that only looks like another logs nobody in', async () => {
     const mike = await api.person({ email: `mike.${crypto.randomUUID()}@people.test` })
     for (const email of [mike.email.replace('i', 'ı'), mike.email.replace('@', '＠'), `"${mike.email}"`]) {
       const answer = await api.send('POST', '/v1/auth/login', { body: { email, password: PASSWORD } })
@@ -223,7 +223,7 @@ const SHUT = {
   'soft-deleted': 'deleted_at = 1',
 }
 
-test.each(Object.entries(SHUT))('LE6: whoever is %s gets in by no way', async (_, state) => {
+test.each(Object.entries(SHUT))('LE6: nobody who is %s can get in', async (_, state) => {
   const ada = await api.actor()
   await api.sql(`UPDATE users SET ${state} WHERE id = ?`, [ada.id])
   const { email, password } = ada
@@ -245,7 +245,7 @@ test.each(Object.entries(SHUT))('LE6: whoever is %s gets in by no way', async (_
   expect(sessions).toEqual([{ counter: 0 }])
 })
 
-test('LE6: a disabling that has ended lets in again, and the history says why', async () => {
+test('LE6: a user whose disabling has ended can log in again, and the history says why', async () => {
   const past = { status: 'disabled', disabled_reason: 'holiday', disabled_until: Date.now() - 1000 } as const
   const ada = await api.person(past)
   const { user } = await api.logIn(ada)
@@ -269,7 +269,7 @@ test('The form of OAuth2 password clients logs in too', async () => {
   expect([unknown.status, unknown.body.user.role]).toEqual([200, 'user'])
 })
 
-test('… and goes on by form', async () => {
+test('… and refreshes by form', async () => {
   const { refreshToken } = await api.actor()
   const ask = (fields: Record<string, string>) =>
     api.send<Tokens>('POST', '/v1/auth/refresh_token', { raw: new URLSearchParams(fields) })
@@ -280,7 +280,7 @@ test('… and goes on by form', async () => {
   expect((await ask({ grant_type: 'refresh_token' })).status).toBe(422)
 })
 
-test('RV3: own sessions are listed without tokens, the current one is marked, and one can be ended', async () => {
+test('RV3: users see their sessions without tokens, with the current one marked, and can end one', async () => {
   const ada = await api.actor()
   const other = await api.logIn(ada)
   const list = await api.send<{ data: { id: string; current: boolean }[] }>('GET', '/v1/auth/sessions', {
@@ -305,7 +305,7 @@ test('RV3: own sessions are listed without tokens, the current one is marked, an
   expect((await api.send('GET', '/v1/users/me', { token: ada.token })).status).toBe(200)
 })
 
-test('AZ2: nobody ends a session of somebody else', async () => {
+test('AZ2: nobody can end somebody else’s session', async () => {
   const [ada, eve] = [await api.actor(), await api.actor()]
   const session = sessionOf({ access_token: ada.token })
   for (const id of [session, crypto.randomUUID(), 'x', "' OR 1=1 --"]) {
@@ -338,7 +338,7 @@ test('RV3: the session after the fiftieth ends the oldest', async () => {
   expect(await api.historyOf(ada.id)).toContain('sessions.ended')
 })
 
-test('RV3: what is over by time is none of the fifty, and pushes out nobody', async () => {
+test('RV3: an expired session does not count among the fifty, and pushes out none', async () => {
   const ada = await api.actor()
   const oldest = sessionOf({ access_token: ada.token })
   await api.sql(

@@ -32,7 +32,7 @@ const guesses = () =>
 beforeEach(() => void check.mockClear())
 
 describe('Guessing a password', () => {
-  test('RL1, RL6: ten are free, then each costs a wait that doubles to an hour and then really is over', async () => {
+  test('RL1, RL6: is free ten times, then each guess costs a wait that doubles up to an hour, and really ends', async () => {
     const ada = await api.person()
     await burn(ada.email)
     // The failures that follow, at once, or after some others that are only recorded.
@@ -59,20 +59,20 @@ describe('Guessing a password', () => {
     expect((await logIn(ada.email, WRONG_PASSWORD)).status).toBe(401)
   })
 
-  test('RL1: an unknown address is counted like a known one', async () => {
+  test('RL1: is counted for an unknown address as for a known one', async () => {
     const email = `${crypto.randomUUID()}@people.test`
     await burn(email)
     expect((await logIn(email, PASSWORD)).status).toBe(429)
   })
 
-  test('RL1: failures are forgotten 15 minutes after the first', async () => {
+  test('RL1: is forgotten 15 minutes after the first failure', async () => {
     const ada = await api.person()
     await burn(ada.email, 9)
     await api.ages(15 * MINUTE_MS + 1000)
     for (let i = 0; i < 2; i++) expect((await logIn(ada.email, WRONG_PASSWORD)).status).toBe(401)
   })
 
-  test('RL1: is over for good after a hundred failures in a row, wherever they came from', async () => {
+  test('RL1: ends for good after a hundred failures in a row, wherever they came from', async () => {
     const left = rounds(3, MAX_FAILURES_IN_A_ROW)
     const ada = await api.person({ failed_logins: MAX_FAILURES_IN_A_ROW - left })
     for (let i = 0; i < left; i++)
@@ -85,7 +85,7 @@ describe('Guessing a password', () => {
     expect(guesses()).toHaveLength(left)
   })
 
-  test('RL1: a right password ends the row of failures', async () => {
+  test('RL1: starts again after a correct password', async () => {
     const ada = await api.person({ failed_logins: MAX_FAILURES_IN_A_ROW - 1 })
     expect((await logIn(ada.email, PASSWORD)).status).toBe(200)
     expect(await api.sql('SELECT failed_logins FROM users WHERE id = ?', [ada.id])).toEqual([
@@ -93,7 +93,7 @@ describe('Guessing a password', () => {
     ])
   })
 
-  test('RL1: is counted as much where somebody signed in has to show theirs', async () => {
+  test('RL1: is counted as well when signed-in users must enter theirs', async () => {
     const ada = await api.person()
     const { token, sessionId } = await api.signIn(ada)
     const leave = (password: string) =>
@@ -110,7 +110,7 @@ describe('Guessing a password', () => {
     expect([(await leave(PASSWORD)).status, (await change(PASSWORD)).status]).toEqual([429, 429])
   })
 
-  test('RL1: is over for good in a session that has failed a hundred times in a row, and nowhere else', async () => {
+  test('RL1: ends for good in a session that has failed a hundred times in a row, and nowhere else', async () => {
     const ada = await api.quickActor()
     const other = await api.signIn(ada)
     const asks = (current_password: string): [string, string, object][] => [
@@ -161,7 +161,7 @@ describe('Guessing a password', () => {
     expect((await logIn(ada.email, PASSWORD)).status).toBe(401)
   })
 
-  test('RL3: is no failure for whoever is sent away because eight are at it already', async () => {
+  test('RL3: does not count as a failure when it is refused because eight are already being checked', async () => {
     const real = openApi({ ...own.bindings, PASSWORD_HASHES: 'full' })
     const ada = await real.person()
     await own.behave('libsql', { mode: 'latency', ms: 1000 })
@@ -177,7 +177,7 @@ describe('Guessing a password', () => {
     expect((await logIn(ada.email, PASSWORD, HERE, real)).status).toBe(200)
   })
 
-  test('RL3: locks out nobody who is somewhere else, or signed in already', async () => {
+  test('RL3: does not lock out users elsewhere, or users who are signed in', async () => {
     const ada = await api.actor()
     await burn(ada.email)
     expect((await logIn(ada.email, PASSWORD)).status).toBe(429)
@@ -212,7 +212,7 @@ describe('The network of a caller', () => {
     expect(networkOf(ip)).toBe(network)
   })
 
-  test('RL4: is a whole /64, of which each address is one more failure', async () => {
+  test('RL4: is a whole /64, in which each address adds to the failures', async () => {
     const ada = await api.person()
     await logIn(ada.email, WRONG_PASSWORD, '2001:db8:1:2::1')
     await addFailures(8, 'login', ada.email, '2001:db8:1:2::/64')
@@ -221,7 +221,7 @@ describe('The network of a caller', () => {
     expect((await logIn(ada.email, PASSWORD, '2001:db8:1:3::1')).status).toBe(200)
   })
 
-  test('RL4: counts before everything, is taken from one header alone, and is shared by all who have none', async () => {
+  test('RL4: is counted first, is only taken from one header, and is shared by all without one', async () => {
     const shield = shieldThat({ success: true })
     const send = (headers: Record<string, string>, ip: string | null) =>
       shield.api.send('POST', '/v1/auth/refresh_token', { headers, ip, body: { refresh_token: 'rt_x' } })
@@ -235,7 +235,7 @@ describe('The network of a caller', () => {
     expect([shield.byIp.length, shield.withoutIp.length]).toEqual([305, 5])
   })
 
-  test('RL6: that asks too often gets a 429 with the time to wait, and costs nothing', async () => {
+  test('RL6: gets a 429 with the time to wait if it asks too often, which costs nothing', async () => {
     const shield = shieldThat({ success: false })
     const body = { email: 'ada@people.test', password: PASSWORD }
     const { result, calls } = await own.measure(() => shield.api.send('POST', '/v1/auth/login', { body }))
@@ -247,7 +247,7 @@ describe('The network of a caller', () => {
     expect([calls.length, check.mock.calls.length]).toEqual([0, 0])
   })
 
-  test('HX19: that asks too often keeps out no session, known device or mailed link, which are counted for themselves', async () => {
+  test('HX19: does not affect sessions, known devices and mailed links if it asks too often: they are counted separately', async () => {
     const crowded = openApi({ ...own.bindings, RATE_LIMIT_BY_IP: limiter(0) })
     const post = (path: string, body: object, more = {}, by = crowded) =>
       by.send('POST', `/v1/auth/${path}`, { body, ip: HERE, ...more })
@@ -299,7 +299,7 @@ describe('The network of a caller', () => {
     expect([await refreshes(eve.refresh_token), await refreshes(bob.refresh_token)]).toEqual([429, 200])
   })
 
-  test('HX19: nobody has more of that by signing in again, or by what is long over', async () => {
+  test('HX19: gives nobody more attempts for signing in again, or for sessions that have ended long ago', async () => {
     const crowded = openApi({
       ...own.bindings,
       RATE_LIMIT_BY_IP: limiter(0),
@@ -342,7 +342,7 @@ describe('The network of a caller', () => {
     expect([await press(7), await press(9)]).toEqual([400, 429])
   })
 
-  test('RL4: a server of ours names its client; nobody else names anybody, and a name that is none is shared', async () => {
+  test('RL4: is named by a trusted server only; invalid names share one counter', async () => {
     const [secret, next] = [newSecret(), newSecret()]
     const proxied = openApi({ ...own.bindings, TRUSTED_PROXY_SECRET: `${secret},${next}` })
     const originOf = async (headers: Record<string, string>) => {
@@ -369,7 +369,7 @@ describe('The network of a caller', () => {
     ])
   })
 
-  test('RL4: cannot be left uncounted because a binding is missing', async () => {
+  test('RL4: cannot go uncounted because a binding is missing', async () => {
     const bare = openApi({ ...own.bindings, RATE_LIMIT_BY_IP: undefined, RATE_LIMIT_WITHOUT_IP: undefined })
     for (const ip of [HERE, null]) {
       const answer = await bare.send('POST', '/v1/auth/login', { ip, body: {} })
@@ -398,7 +398,7 @@ test.each([
   ['PUT', '/v1/auth/login'],
   ['post', '/v1/auth/login'],
   ['OPTIONS', '/v1/auth/login'],
-])('RL5: %s %s is nothing, or counted', async (method, path) => {
+])('RL5: %s %s is not found, or is counted', async (method, path) => {
   const ada = await api.person()
   const shield = shieldThat({ success: true })
   const hasBody = method.toUpperCase() === 'POST' || method === 'PUT'
@@ -412,7 +412,7 @@ test.each([
   expect(guesses().length).toBe(answer.status === 401 ? 1 : 0)
 })
 
-test('RL5: an access token is asked for under every spelling of a path', async () => {
+test('RL5: an access token is required for every spelling of a path', async () => {
   for (const path of [
     '//v1/users',
     '/v1/users/',

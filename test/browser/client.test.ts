@@ -116,7 +116,7 @@ describe('By the cookie of the browser', () => {
     expect(await run(other, 'me()')).toBe(401)
   })
 
-  test('an answer of 503 signs nobody out', async () => {
+  test('a 503 does not sign anybody out', async () => {
     const { tab } = await signedIn('cookie')
     await tab.route(/\/v1\//, refusing(503))
     expect(await run(tab, 'me()')).toBe(503)
@@ -127,7 +127,7 @@ describe('By the cookie of the browser', () => {
   })
 })
 
-test('What docs/browser-apps.md shows works as it stands there', async () => {
+test('The examples of docs/browser-apps.md work as they are', async () => {
   const [tab, { email, password }] = await Promise.all([
     openApp('cookie').then((app) => app.tab),
     addPerson(),
@@ -176,7 +176,7 @@ describe('By tokens', () => {
     expect(await tokenOf(tab)).not.toBe(before)
   })
 
-  test('several tabs share a successor, and signing out of one ends all', async () => {
+  test('several tabs share a successor, and signing out in one signs out all', async () => {
     const { tab, open, asked } = await signedIn()
     const tabs = [tab, await open(), await open()]
     for (const one of tabs) expect(await run(one, 'roster.load().then(({ name }) => name)')).toBe('Ada')
@@ -205,7 +205,7 @@ describe('By tokens', () => {
     return { ...app, other, arrives, waiting }
   }
 
-  test('a frozen tab that keeps the lock is waited for no longer than five seconds', async () => {
+  test('a frozen tab with the lock delays the others by at most five seconds', async () => {
     const { tab, other, arrives, waiting, successors } = await beginRefresh()
     const devtools = await devtoolsOf(tab)
     await devtools.send('Page.setWebLifecycleState', { state: 'frozen' })
@@ -226,7 +226,7 @@ describe('By tokens', () => {
     expect(await run(other, 'me()')).toBe(200)
   })
 
-  test('a tab that dies over a refresh leaves it to the others at once', async () => {
+  test('if a tab dies during a refresh, another takes over at once', async () => {
     const { tab, other, arrives, waiting } = await beginRefresh()
     const since = Date.now()
     await tab.close()
@@ -236,7 +236,7 @@ describe('By tokens', () => {
     expect(await waiting).toBe('gone')
   })
 
-  test('a lost answer of a refresh is asked for again, and is the same', async () => {
+  test('a lost answer to a refresh is requested again, and is the same', async () => {
     const { tab, asked, successors } = await signedIn()
     let lost: string | undefined
     await tab.route(
@@ -259,7 +259,7 @@ describe('By tokens', () => {
     ['503s', refusing(503), 'unexpected_answer 503'],
     ['broken connections', (route: Route) => route.abort('connectionrefused'), 'no_answer 0'],
     ['a 401 of somebody on the way', refusing(401), 'unexpected_answer 401'],
-  ])('%s sign nobody out', async (_, fault, code) => {
+  ])('%s do not sign anybody out', async (_, fault, code) => {
     const { tab } = await signedIn()
     await tab.route(`**${REFRESH}`, fault)
     await run(tab, `goOn(${LIFE_MS})`)
@@ -272,7 +272,7 @@ describe('By tokens', () => {
   test.each([
     ['revoked_at', 'session_revoked'],
     ['idle_expires_at', 'invalid_refresh_token'],
-  ])('Roster’s own word that the session is over (%s: %s) signs out all tabs', async (column, code) => {
+  ])('an answer from Roster that the session has ended (%s: %s) signs out all tabs', async (column, code) => {
     const { tab, open, ada } = await signedIn()
     const other = await open()
     await run(other, 'roster.load()')
@@ -289,7 +289,7 @@ describe('By tokens', () => {
   })
 })
 
-test('The React app signs somebody up, saves a name, and hears of a sign-out in another tab', async () => {
+test('The React app signs somebody up, saves a name, and notices a sign-out in another tab', async () => {
   const page = await pages.open({ baseURL: pages.react() }, [pages.react()])
   await page.goto('/')
   await press(page, 'Create an account')
@@ -311,7 +311,7 @@ test('The React app signs somebody up, saves a name, and hears of a sign-out in 
   pages.expectQuiet()
 })
 
-test('The service takes an access token of Roster, and nothing else', async () => {
+test('The service accepts Roster’s access tokens, and nothing else', async () => {
   const whoAmI = (token: string) =>
     fetch(`${pages.service()}/whoami`, { headers: { authorization: `Bearer ${token}` } })
   const answer = await whoAmI(await pages.logIn())

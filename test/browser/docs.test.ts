@@ -72,7 +72,7 @@ describe('The page in a browser', () => {
     return { status: Number(await result.locator('.status').textContent()), body: body.join('') }
   }
 
-  test('shows every operation, and those that a filter leaves', async () => {
+  test('shows every operation, or those that match a filter', async () => {
     const document = (await (await fetch(`${stack.url}/openapi.json`)).json()) as {
       paths: Record<string, Record<string, { operationId: string }>>
     }
@@ -90,7 +90,7 @@ describe('The page in a browser', () => {
     await page.getByLabel('Filter operations').fill('')
   })
 
-  test('says who may call, and calls as whoever logs in', async () => {
+  test('says who may call an operation, and calls it as the logged-in user', async () => {
     expect((await tryOut('listUsers')).status).toBe(401)
     await logIn(ADMIN)
     const { status, body } = await tryOut('listUsers', { limit: '1' })
@@ -98,7 +98,7 @@ describe('The page in a browser', () => {
     expect(JSON.parse(body)).toMatchObject({ data: [{ email: ADMIN.email }], pagination: { limit: 1 } })
   })
 
-  test('AC1: shows what people call themselves as they spelt it, and runs none of it', async () => {
+  test('AC1: shows people’s names as text, and never as script', async () => {
     for (const [index, name] of PAYLOADS.entries()) {
       const person = { email: `person${index}@people.test`, password: 'seven brown foxes read', name }
       const { status, body } = await tryOut('createUser', { Body: JSON.stringify(person) })
@@ -128,7 +128,7 @@ describe('The page in a browser', () => {
     await page.setViewportSize(size)
   })
 
-  test('AC2: refuses markup and script that did not come with it', async () => {
+  test('AC2: refuses markup and script from elsewhere', async () => {
     const before = complaints.length
     const refused = await page.evaluate(`(() => {
       try { document.querySelector('main').innerHTML = '<b>'; return 'taken' } catch (error) { return error.name }
@@ -137,7 +137,7 @@ describe('The page in a browser', () => {
     expect(complaints.splice(before).join()).toContain('Trusted')
   })
 
-  test('stays signed in by the cookie, over a new password and when it is opened anew', async () => {
+  test('stays signed in by the cookie, after a new password and when it is opened again', async () => {
     const passwords = { current_password: ADMIN.password, new_password: 'eight brown foxes read' }
     expect((await tryOut('changePassword', { Body: JSON.stringify(passwords) })).status).toBe(200)
     expect((await tryOut('getMe')).status).toBe(200)
@@ -155,7 +155,7 @@ describe('The page in a browser', () => {
     expect(paths.filter((path) => /^\/(signin|signup|account|admin|terms|forgot)/.test(path))).toEqual([])
   })
 
-  test('AC4: keeps nothing in the browser, asks no other origin, and breaks none of its own rules', async () => {
+  test('AC4: stores nothing in the browser, contacts no other origin, and does not violate its own policy', async () => {
     const kept = await page.evaluate('[localStorage.length, sessionStorage.length, document.cookie]')
     expect(kept).toEqual([0, 0, ''])
     expect([...requested]).toEqual([origin()])
@@ -163,7 +163,7 @@ describe('The page in a browser', () => {
     expect(complaints.filter((text) => !text.includes('status of 401'))).toEqual([])
   })
 
-  test('asks for the code of whoever has a second factor, and keeps what is wrong apart from what is over', async () => {
+  test('asks for the code of a second factor, and distinguishes a wrong code from an expired challenge', async () => {
     const email = 'two@people.test'
     const person = { email, password: 'seven brown foxes read', name: 'Two' }
     const made = await tryOut('createUser', { Body: JSON.stringify(person) })
@@ -198,7 +198,7 @@ describe('The page in a browser', () => {
     expect(JSON.parse((await tryOut('getMe')).body)).toMatchObject({ email })
   })
 
-  test('forgets the session when it is logged out', async () => {
+  test('forgets the session after a logout', async () => {
     await page.getByRole('button', { name: 'Log out' }).click()
     await page.getByText('Logged out.').waitFor()
     expect((await tryOut('getMe')).status).toBe(401)

@@ -84,7 +84,7 @@ test('An app may send people on to another origin, after signing in and out', as
   }
 })
 
-test('Whoever says no is not signed in there, and may begin again', async () => {
+test('Somebody who refuses is not signed in there, and may start again', async () => {
   const app = pages.example()
   const page = await pages.open({}, [app])
   await pages.signIn(page)
@@ -97,7 +97,7 @@ test('Whoever says no is not signed in there, and may begin again', async () => 
   pages.expectQuiet()
 })
 
-test('A program on a computer signs somebody in by the browser, as the guide has it', async () => {
+test('A program on a computer signs somebody in through the browser, as the guide says', async () => {
   const token = await pages.logIn()
   const { body: client } = await pages.call(
     'POST',

@@ -189,7 +189,7 @@ describe.each([
   })
 })
 
-test('The list filters as one types, and Ctrl K leads to the search', async () => {
+test('The list filters while typing, and Ctrl K goes to the search', async () => {
   const page = await pages.open()
   await pages.signIn(page)
   await page.goto('/admin/people')

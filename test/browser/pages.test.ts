@@ -121,12 +121,12 @@ async function faultsOfAll(paths: string[], open: () => Promise<Page>) {
 describe('HD2: every page, at 1280, 390 and 320 px, light and dark, and with text of 200 %', {
   timeout: 600_000,
 }, () => {
-  test('axe finds nothing, and nothing goes sideways, where nobody is signed in', async () => {
+  test('axe finds nothing, and nothing overflows sideways, when nobody is signed in', async () => {
     expect(await faultsOfAll(ANYBODYS, () => pages.open())).toEqual({})
     pages.expectQuiet()
   })
 
-  test('nor where an administrator is', async () => {
+  test('nor when an administrator is', async () => {
     const signedIn = async () => {
       const page = await pages.open()
       await pages.signIn(page)

@@ -80,7 +80,7 @@ const expectFine = async (page: Page) =>
 const withoutAutofill = (page: Page) =>
   page.addInitScript('PublicKeyCredential.isConditionalMediationAvailable = async () => false')
 
-test('PK1: a passkey is added with the mailed code, signs in alone and after the password, and is gone once removed', async () => {
+test('PK1: a passkey is added with a mailed code, signs in by itself and after the password, and no longer works once removed', async () => {
   const page = await pages.open()
   await withoutAutofill(page)
   const device = await addAuthenticator(page)
@@ -139,7 +139,7 @@ test('PK1: a passkey is added with the mailed code, signs in alone and after the
   pages.expectQuiet()
 })
 
-test('PK1: a passkey that the browser offers with the address signs in, without a press of a button', async () => {
+test('PK1: a passkey that the browser offers in the address field signs in without pressing a button', async () => {
   const page = await pages.open()
   await addAuthenticator(page)
   const email = await signUp(page)

@@ -64,7 +64,7 @@ test.each([
   },
 )
 
-test('OA1: a user connects a provider to an account with a password, signs in by it, and takes it away', async () => {
+test('OA1: a user connects a provider to an account with a password, signs in with it, and removes it', async () => {
   const page = await open()
   const email = newAddress('browser.test')
   await signUp(page, email)
@@ -97,7 +97,7 @@ test('OA1: a user connects a provider to an account with a password, signs in by
   pages.expectQuiet()
 })
 
-test('OA3: whoever registered an address before its owner has nothing of the account that its provider proves', async () => {
+test('OA3: somebody who registered an address before its owner gets nothing of the account that the provider proves', async () => {
   const email = newAddress()
   const [mallory, owner] = [await open(), await open()]
   await signUp(mallory, email)
@@ -118,7 +118,7 @@ test('OA3: whoever registered an address before its owner has nothing of the acc
   pages.expectQuiet()
 })
 
-test('OA6: whoever says no at the provider is told so, and goes back', async () => {
+test('OA6: somebody who refuses at the provider is told so, and can go back', async () => {
   const page = await open()
   await page.goto('/signin')
   await page.getByRole('link', { name: 'Continue with Nordlys' }).click()

@@ -61,7 +61,7 @@ test('AC1: fifty payloads in every field that people fill are text on every page
   pages.expectQuiet()
 })
 
-test('AC1: what stands in an address is text as well', async () => {
+test('AC1: values from an address are text as well', async () => {
   const page = await pages.open()
   for (const payload of PAYLOADS.filter((_, index) => index % 5 === 0)) {
     const value = encodeURIComponent(payload)
@@ -84,7 +84,7 @@ test('AC1: what stands in an address is text as well', async () => {
   pages.expectQuiet()
 })
 
-test('AC2: nothing on a page becomes markup by script, and no script or style but ours is taken', async () => {
+test('AC2: no script turns text into markup, and only our scripts and styles are accepted', async () => {
   const page = await pages.open()
   const answer = await page.goto('/signin')
   expect(answer?.headers()['content-security-policy']).toContain("require-trusted-types-for 'script'")

@@ -47,7 +47,7 @@ const passTime = ({ id }: { id: string }, ms: number) =>
     [ms, id],
   )
 
-test('AC3: what somebody who is promoted has left open ends as if it had begun with the role', async () => {
+test('AC3: when somebody is promoted, their open sessions end as if they had begun with that role', async () => {
   const [admin, ada] = [await api.actor({ role: 'admin' }), await api.person({ email_verified_at: 1 })]
   const left = openJar(api)
   await left.signIn(ada.email, { remember: 'yes' })
@@ -75,7 +75,7 @@ test('AC3: what somebody who is promoted has left open ends as if it had begun w
 
 const shortest = openApi({ PRIVILEGED_IDLE_MINUTES: '5' })
 
-test('AC3, RT5: with five minutes of idle time, who is at work stays signed in, by cookie and by token', async () => {
+test('AC3, RT5: with five minutes of idle time active users stay signed in, by cookie and by token', async () => {
   const ada = await api.person({ role: 'manager' })
   const browser = openJar(shortest)
   await browser.signIn(ada.email)
@@ -96,7 +96,7 @@ test('AC3, RT5: with five minutes of idle time, who is at work stays signed in, 
   }
 })
 
-test('AC3: an access token never outlives its session, and one that proves anew does not either', async () => {
+test('AC3: an access token never outlives its session, not even after reauthentication', async () => {
   const ada = await api.person()
   const { access_token, refresh_token } = await api.logIn(ada)
   await api.sql(

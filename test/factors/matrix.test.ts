@@ -206,7 +206,7 @@ const WAYS: Record<
 const NO_WAY_IN =
   /^POST \/v1\/auth\/(logout|logout_all|verify_email|resend_verification|change_email|confirm_email_change|approve_email_change|undo_email_change|unlock_account|reopen_account|disown_session|disown_factor|change_password|identities\/.*|reauthenticate\/mail_code|factors\/.*|passkeys.*)$|^POST \/(signout|signup\/.*|signin\/again\/mail|signin\/with\/:provider\/link)$/
 
-test('MF6, HX9: every way in stands in the matrix', () => {
+test('MF6, HX9: every way in is in the matrix', () => {
   const known = Object.values(WAYS).flatMap(({ routes }) => routes)
   const routes = [...operationsOf(app).keys()].filter(
     (route) => /^POST (\/v1\/auth\/|\/sign|\/links|\/forgot)/.test(route) && !NO_WAY_IN.test(route),
@@ -232,7 +232,7 @@ describe.each(Object.entries(WAYS))('MF6, LE5: by %s', (_, { without, withFactor
 })
 
 test.each(['user', 'manager', 'admin'] as const)(
-  'AC3: of a %s the policy asks what it says',
+  'AC3: the policy requires of a %s what it says',
   async (role) => {
     const person = await base.person({ role, email_verified_at: 1 })
     const { token } = await base.signIn(person)

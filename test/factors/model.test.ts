@@ -96,7 +96,7 @@ describe('MF2, MF4: in every order of requests at once', () => {
     expect(findBroken(requests, signingIn({ ...ALL, unusedStep: false }, 3), codeIsOnce)).toBeDefined()
   })
 
-  test('a challenge gives one session, whichever codes it is given', () => {
+  test('a challenge gives one session, whatever codes are used with it', () => {
     const requests = start([
       [0, 1],
       [0, 2],
@@ -106,7 +106,7 @@ describe('MF2, MF4: in every order of requests at once', () => {
     expect(findBroken(requests, signingIn({ ...ALL, unspent: false }, 3), challengeIsOnce)).toBeDefined()
   })
 
-  test('a challenge is tried five times', () => {
+  test('a challenge may be tried five times', () => {
     const requests = start(Array.from({ length: 6 }, () => [0, 1] as [number, number]))
     const fiveTries = ({ challenges }: SigningIn) => challenges[0]!.tries <= MAX_TRIES
     expect(findBroken(requests, signingIn(ALL, 6), fiveTries)).toBeUndefined()

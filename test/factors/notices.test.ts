@@ -27,7 +27,7 @@ const newDevices = async (who: { email: string }) =>
   (await subjectsTo(who)).filter((subject) => subject.includes('new device')).length
 
 describe('A new device', () => {
-  test('is told, with a link that ends its session alone and is good once', async () => {
+  test('is reported, with a link that only ends its session, and works once', async () => {
     const ada = await api.person({ email_verified_at: 1, last_login_at: 1 })
     const { device_token } = (await logIn(ada)).body
     expect(await newDevices(ada)).toBe(1)
@@ -51,7 +51,7 @@ describe('A new device', () => {
     expect(JSON.parse(row!.details as string)).toMatchObject({ reason: 'disowned' })
   })
 
-  test('is told again however many have been since: an older link ends its own session', async () => {
+  test('is reported, however many came before, and each link ends its own session', async () => {
     const ada = await api.person({ email_verified_at: 1, last_login_at: 1 })
     const first = (await logIn({ ...ada, device_token: 'x' })).body
     const { token } = linkIn((await api.mailsTo(ada.email))[0]!)
@@ -62,7 +62,7 @@ describe('A new device', () => {
     expect([await status(first), await status(second)]).toEqual([401, 200])
   })
 
-  test('that was disowned is new again: its next sign-in is told, and others stay signed in', async () => {
+  test('that was disowned is new again: its next sign-in is reported, and others stay signed in', async () => {
     const ada = await api.person({ email_verified_at: 1, last_login_at: 1 })
     const mine = (await logIn({ ...ada, device_token: 'x' })).body
     const thiefs = (await logIn({ ...ada, device_token: 'y' })).body
@@ -74,7 +74,7 @@ describe('A new device', () => {
     expect((await api.send('GET', '/v1/users/me', { token: mine.access_token as string })).status).toBe(200)
   })
 
-  test('of clients that bring no device token it is told once a day, of others ten times', async () => {
+  test('is reported once a day for clients without a device token, otherwise ten times', async () => {
     const ada = await api.person({ email_verified_at: 1, last_login_at: 1 })
     for (let i = 0; i < 3; i++) await logIn(ada)
     expect(await newDevices(ada)).toBe(1)
@@ -89,7 +89,7 @@ describe('A new device', () => {
     expect(await newDevices(eve)).toBe(3)
   })
 
-  test('is not told to an address that nobody has proved, nor at the first sign-in of all', async () => {
+  test('is not reported to an unproved address, nor at the very first sign-in', async () => {
     const [unproved, first] = [
       await api.person({ last_login_at: 1 }),
       await api.person({ email_verified_at: 1 }),
@@ -132,7 +132,7 @@ const hasApp = async ({ id }: { id: string }) =>
   (await api.sql('SELECT 1 FROM factors WHERE user_id = ?', [id])).length > 0
 
 describe('MF6: a factor that was added', () => {
-  test('by the mail alone every session ends, and the factor stays', async () => {
+  test('with only the mail, every session ends, and the factor stays', async () => {
     const ada = await verified()
     const { link } = await addApp(ada)
     const answer = await disown(link)
@@ -140,7 +140,7 @@ describe('MF6: a factor that was added', () => {
     expect([await isOpen(ada.token), await hasApp(ada)]).toEqual([false, true])
   })
 
-  test('that stayed goes later by the same link, which ends nothing a second time', async () => {
+  test('that stayed can be removed later with the same link, which ends nothing a second time', async () => {
     const ada = await verified()
     const { link } = await addApp(ada)
     const told = async () =>
@@ -179,7 +179,7 @@ describe('MF6: a factor that was added', () => {
     expect(await newDevices(ada)).toBe(before + 1)
   })
 
-  test('goes with a password from before it, and with it the recovery codes', async () => {
+  test('is removed with an older password, and the recovery codes too', async () => {
     const ada = await verified()
     const { link } = await addApp(ada)
     const wrong = await disown(link, { password: NEW })
@@ -192,7 +192,7 @@ describe('MF6: a factor that was added', () => {
     await api.logIn(ada)
   })
 
-  test('stays where the password was set since, or by a reset, which the mailbox alone can do', async () => {
+  test('stays if the password was set since, or by a reset, for which the mailbox is enough', async () => {
     const reset = async ({ email }: Actor) => {
       await post('/v1/auth/forgot_password', { email })
       const { token } = linkIn((await api.mailsTo(email))[0]!)
@@ -210,7 +210,7 @@ describe('MF6: a factor that was added', () => {
     expect([await hasApp(since), await hasApp(before)]).toEqual([true, true])
   })
 
-  test('goes with the token of a device that signed in before, of this account alone', async () => {
+  test('is removed with the token of a device that had signed in to this account before', async () => {
     const [ada, eve] = [await verified(), await verified()]
     const own = (await logIn(ada)).body.device_token as string
     const others = (await logIn(eve)).body.device_token as string
@@ -223,7 +223,7 @@ describe('MF6: a factor that was added', () => {
     expect((await disown(again.link, { device_token: own })).body).toEqual({ factor: 'removed' })
   })
 
-  test('goes where another stays, but never the last by the mailbox alone', async () => {
+  test('is removed if another stays, but the last is never removed with only the mailbox', async () => {
     const ada = await verified()
     const { link } = await addApp(ada)
     const passkey = await addPasskey(api, ada)
@@ -234,7 +234,7 @@ describe('MF6: a factor that was added', () => {
     ])
   })
 
-  test('a link takes back the app it told of, and no later one', async () => {
+  test('a link removes the app it was about, and no later one', async () => {
     const ada = await verified()
     const { link } = await addApp(ada)
     await api.sql('DELETE FROM factors WHERE user_id = ?', [ada.id])
@@ -243,7 +243,7 @@ describe('MF6: a factor that was added', () => {
     expect(await hasApp(ada)).toBe(true)
   })
 
-  test('its link is good whatever is done to the account: closed, moved to another address', async () => {
+  test('its link stays valid even if the account is closed, or moved to another address', async () => {
     const ada = await verified()
     const { link } = await addApp(ada)
     await api.sql("UPDATE users SET email = 'x@thief.test', email_normalized = ? WHERE id = ?", [
@@ -258,7 +258,7 @@ describe('MF6: a factor that was added', () => {
     expect((await disown(link, { password: PASSWORD })).body).toEqual({ factor: 'removed' })
   })
 
-  test('its page takes the cookie of this browser, and says what stayed', async () => {
+  test('its page accepts the cookie of this browser, and says what stayed', async () => {
     const ada = await verified()
     const jar = openJar(api)
     const press = async (link: string) => {
@@ -280,7 +280,7 @@ describe('MF6: a factor that was added', () => {
   })
 })
 
-test('Of a factor that was removed the link ends every session', async () => {
+test('The link about a removed factor ends every session', async () => {
   const ada = await verified()
   await addApp(ada)
   expect((await api.send('DELETE', '/v1/auth/factors/totp', { token: ada.token })).status).toBe(204)
@@ -289,7 +289,7 @@ test('Of a factor that was removed the link ends every session', async () => {
   expect(await isOpen(ada.token)).toBe(false)
 })
 
-test('Recovery codes that run out are told where they prove again who somebody is, too', async () => {
+test('Somebody is told that recovery codes run out when they reauthenticate with one, too', async () => {
   const ada = await verified()
   const { recoveryCodes } = await addTotp(api, ada)
   await api.sql(
@@ -304,7 +304,7 @@ test('Recovery codes that run out are told where they prove again who somebody i
   expect((await subjectsTo(ada)).filter((subject) => subject.includes('running out'))).toHaveLength(3)
 })
 
-test('Whoever is disabled or deleted by somebody who manages is told, where their address is proved', async () => {
+test('A user with a proved address is told when somebody who manages disables or deletes them', async () => {
   const admin = await api.quickActor({ role: 'admin' })
   const [ada, eve, unproved] = [await known(), await known(), await api.actor()]
   const disable = (id: string) =>

@@ -59,7 +59,7 @@ describe('MF6: on the pages, whoever has a factor', () => {
     expect(placeOf(await visit('GET', '/signin/factor'))).toEqual([303, '/signin'])
   })
 
-  test('gets in by a recovery code, or a passkey, or a passkey alone', async () => {
+  test('gets in with a recovery code, with a passkey after the password, or with only a passkey', async () => {
     const ada = await api.person({ email_verified_at: 1 })
     const { recoveryCodes } = await addTotp(api, ada)
     const passkey = await addPasskey(api, ada)
@@ -89,7 +89,7 @@ describe('MF6: on the pages, whoever has a factor', () => {
     ])
   })
 
-  test('proves again who they are by password and code', async () => {
+  test('reauthenticates with password and code', async () => {
     const ada = await api.person({ email_verified_at: 1 })
     const { recoveryCodes } = await addTotp(api, ada)
     const visit = await openBrowser(api, ada)
@@ -150,7 +150,7 @@ describe('On the security page', () => {
   })
 })
 
-test('AC3: who owes a factor is led to the security page, and can do nothing else but sign out', async () => {
+test('AC3: somebody who must add a factor is led to the security page, and can only sign out besides', async () => {
   const { bindings } = api
   const strict = openApi({ ...bindings, SECOND_FACTOR: 'everybody' })
   const ada = await strict.person({ email_verified_at: 1 })
@@ -172,7 +172,7 @@ test('AC3: who owes a factor is led to the security page, and can do nothing els
   expect(session).toEqual({ revoked_reason: 'logged_out' })
 })
 
-test('AC3: who owes a factor is warned, with what to do about it: to add one, or to have the link sent again', async () => {
+test('AC3: somebody who must add a factor is warned, and told to add one, or to have the link sent again', async () => {
   const strict = openApi({ ...api.bindings, SECOND_FACTOR: 'everybody' })
   const said = (text: string) => /<div class="notice (\w*)"[\s\S]*?<\/div><\/div>/.exec(text)!
   const owed = '/account/security?done=owed'
@@ -201,7 +201,7 @@ test('AC3: who owes a factor is warned, with what to do about it: to add one, or
   ])
 })
 
-test('AC3: who owes a factor on the way to an app is led on to it, once they have one', async () => {
+test('AC3: somebody who must add a factor on the way to an app goes on to it once they have one', async () => {
   const strict = openApi({ ...api.bindings, SECOND_FACTOR: 'everybody' })
   const ada = await strict.person({ email_verified_at: 1 })
   const jar = new Map([['__Host-roster', (await signedIn(strict, ada)).cookie.replace('__Host-roster=', '')]])
@@ -250,7 +250,7 @@ test('MF6: those who manage see the factors of somebody on their page, and reset
   expect(await api.sql('SELECT * FROM factors WHERE user_id = ?', [ada.id])).toEqual([])
 })
 
-test('AC3: /admin says to administrators that those who manage need no factor, until they do', async () => {
+test('AC3: /admin tells administrators that those who manage need no factor, until it is required', async () => {
   const says = async (SECOND_FACTOR: string, role: 'manager' | 'admin') => {
     const one = openApi({ ...api.bindings, SECOND_FACTOR })
     const visit = await openBrowser(one, await one.person({ role, email_verified_at: 1 }))

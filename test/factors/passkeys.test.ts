@@ -63,7 +63,7 @@ async function signIn({ passkey }: Pick<Registered, 'passkey'>, bent: Bent = {})
 }
 
 describe.each(['ES256', 'EdDSA', 'RS256'] as const)('PK3: a passkey of %s', (algorithm) => {
-  test('is registered, signs in alone as both factors at once, and not with one bit changed', async () => {
+  test('is registered, signs in by itself as both factors, but not with one bit changed', async () => {
     const ada = await verified()
     const registered = await register(ada, { algorithm })
     expect(registered.answer.status, registered.answer.text).toBe(201)
@@ -127,7 +127,7 @@ describe('PK2: what is not exactly ours is refused', () => {
     expect((await signIn(registered)).answer.status).toBe(200)
   })
 
-  test('another origin that was named in WEBAUTHN_ORIGINS is ours', async () => {
+  test('another origin is accepted if WEBAUTHN_ORIGINS names it', async () => {
     const related = openApi({ ...api.bindings, WEBAUTHN_ORIGINS: 'https://app.example.com' })
     const listed = await related.send('GET', '/.well-known/webauthn')
     expect(listed.body).toEqual({ origins: [ORIGIN, 'https://app.example.com'] })
@@ -148,7 +148,7 @@ describe('PK2: what is not exactly ours is refused', () => {
 })
 
 describe('PK1: a challenge of a passkey', () => {
-  test('is good once, also for twenty at once', async () => {
+  test('can be used once, even by twenty at once', async () => {
     const registered = await register(await verified())
     const { challenge_id, options } = await optionsOf('/v1/auth/login/passkey/options')
     const body = { challenge_id, credential: await registered.passkey.get(options) }
@@ -159,7 +159,7 @@ describe('PK1: a challenge of a passkey', () => {
     expect(answers.filter(({ status }) => status === 401)).toHaveLength(19)
   })
 
-  test('is used up by a wrong try, and is for one ceremony, user and session', async () => {
+  test('is used up by a wrong attempt, and is for one ceremony, user and session', async () => {
     const [ada, eve] = [await verified(), await verified()]
     const registered = await register(ada)
     const { passkey } = registered
@@ -192,7 +192,7 @@ describe('PK1: a challenge of a passkey', () => {
     expect(asLogin.status).toBe(401)
   })
 
-  test('is over after five minutes', async () => {
+  test('expires after five minutes', async () => {
     const registered = await register(await verified())
     const { challenge_id, options } = await optionsOf('/v1/auth/login/passkey/options')
     const credential = await registered.passkey.get(options)
@@ -207,7 +207,7 @@ describe('PK1: a challenge of a passkey', () => {
 })
 
 describe('PK3: a passkey', () => {
-  test('that is on an account already is on no other', async () => {
+  test('that is on one account cannot be added to another', async () => {
     const [ada, eve] = [await verified(), await verified()]
     const { passkey } = await register(ada)
     const { challenge_id, options } = await optionsOf('/v1/auth/passkeys/options', { token: eve.token })
@@ -219,7 +219,7 @@ describe('PK3: a passkey', () => {
     expect([answer.status, answer.body.code]).toEqual([409, 'passkey_exists'])
   })
 
-  test('whose counter goes back is told in the history, and takes a code as well', async () => {
+  test('whose counter goes back is recorded in the history, and needs a code as well', async () => {
     await withinOneStep()
     const ada = await verified()
     const registered = await register(ada)
@@ -240,7 +240,7 @@ describe('PK3: a passkey', () => {
     expect((await signIn(registered)).answer.status).toBe(200)
   })
 
-  test('of another relying party is no way in, and is shown so', async () => {
+  test('of another relying party is not a way in, and the page says so', async () => {
     const ada = await verified()
     const { answer } = await register(ada)
     await api.sql("UPDATE passkeys SET rp_id = 'former.test' WHERE id = ?", [answer.body.id])
@@ -254,7 +254,7 @@ describe('PK3: a passkey', () => {
 })
 
 describe('A passkey after the password', () => {
-  test('MF6: is the second factor, and of nobody else', async () => {
+  test('MF6: is the second factor, for its owner only', async () => {
     const [ada, eve] = [await verified(), await verified()]
     const [mine, theirs] = [await register(ada), await register(eve)]
     const answerWith = async ({ passkey }: Registered, bent: Bent = {}) => {
@@ -298,7 +298,7 @@ describe('PK4: passkeys', () => {
     await api.logIn(ada)
   })
 
-  test('the last way in stays, also where two are removed at once', async () => {
+  test('the last way in stays, even if two are removed at once', async () => {
     const ada = await verified()
     const first = await register(ada)
     const second = await register(ada, { isFirst: false })
@@ -342,7 +342,7 @@ describe('LE6: by a passkey', () => {
     expect([deleted.answer.status, deleted.answer.body.code]).toEqual([401, 'invalid_credentials'])
   })
 
-  test('RL3: whoever was locked out of the password by strangers gets in', async () => {
+  test('RL3: somebody whose password strangers have locked gets in', async () => {
     const ada = await verified()
     const registered = await register(ada)
     await api.sql('UPDATE users SET failed_logins = 100 WHERE id = ?', [ada.id])
@@ -351,7 +351,7 @@ describe('LE6: by a passkey', () => {
   })
 })
 
-test('Two factors at once are one first factor: the codes that were answered are those that count', async () => {
+test('If two factors are added at once, one is the first: its recovery codes are the valid ones', async () => {
   await withinOneStep()
   const ada = await verified()
   await addTotp(api, ada)
@@ -366,7 +366,7 @@ test('The endpoints that password managers look for lead to the page that has th
   expect(body).toEqual({ enroll: `${ORIGIN}/account/security`, manage: `${ORIGIN}/account/security` })
 })
 
-test('SE2: an undo of a change of address takes away the passkeys and codes that were added since, and no older one', async () => {
+test('SE2: undoing a change of address removes passkeys and codes added since, and no older ones', async () => {
   const ada = await verified()
   const old = await register(ada)
   const asked = await api.send('POST', '/v1/auth/change_email', {
@@ -383,11 +383,11 @@ test('SE2: an undo of a change of address takes away the passkeys and codes that
   expect((await signIn(old)).answer.status).toBe(200)
 })
 
-describe('PK4: the last way in is what works now', () => {
+describe('PK4: only what works now counts as the last way in', () => {
   const remove = (id: string, token: string) => api.send('DELETE', `/v1/auth/passkeys/${id}`, { token })
   const set = (what: string, { id }: { id: string }) => api.sql(`UPDATE users SET ${what} WHERE id = ?`, [id])
 
-  test('a password that is locked is none, nor one whose factor is of another domain alone', async () => {
+  test('a locked password is not one, nor one whose only factor belongs to another domain', async () => {
     const locked = await verified()
     const one = await register(locked)
     await set('failed_logins = 100', locked)
@@ -404,7 +404,7 @@ describe('PK4: the last way in is what works now', () => {
     expect((await remove(former.answer.body.id, moved.token)).status).toBe(204)
   })
 
-  test('an app goes only where something opens the account without it', async () => {
+  test('an app can only be removed if the account can be opened without it', async () => {
     const ada = await verified()
     const former = await register(ada)
     await addTotp(api, ada)
@@ -416,7 +416,7 @@ describe('PK4: the last way in is what works now', () => {
     expect((await removeApp()).status).toBe(204)
   })
 
-  test('of an app and a passkey that are removed at once one stays, where each is the other’s way in', async () => {
+  test('if an app and a passkey are removed at once, and each is the other’s way in, one stays', async () => {
     for (let i = 0; i < 3; i++) {
       const ada = await verified()
       const { answer } = await register(ada)
@@ -433,7 +433,7 @@ describe('PK4: the last way in is what works now', () => {
   })
 })
 
-test('LG1, PK2: the log says by one word what a passkey was refused for, and names nobody', async () => {
+test('LG1, PK2: the log has a code for why a passkey was refused, and names nobody', async () => {
   const ada = await verified()
   const registered = await register(ada)
   const reasonOf = async (bent: Bent) => {

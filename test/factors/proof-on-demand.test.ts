@@ -29,8 +29,8 @@ const prove = (token: string, body: object) =>
   api.send<Fresh>('POST', '/v1/auth/reauthenticate', { token, body })
 const password = PASSWORD
 
-describe('SE1, MF6: whoever has a factor proves again who they are', () => {
-  test('by password and code: the password alone is not enough, and a code counts once', async () => {
+describe('SE1, MF6: somebody with a factor reauthenticates', () => {
+  test('with password and code: the password alone is not enough, and a code works once', async () => {
     await withinOneStep()
     const ada = await longSignedIn()
     const { seed } = await addTotp(api, ada)
@@ -56,7 +56,7 @@ describe('SE1, MF6: whoever has a factor proves again who they are', () => {
     expect((await api.send('POST', '/v1/auth/login/second_factor', { body })).status).toBe(401)
   })
 
-  test('by password and recovery code, which is gone then', async () => {
+  test('with password and recovery code, which is then used up', async () => {
     const ada = await longSignedIn()
     const { recoveryCodes } = await addTotp(api, ada)
     const body = { password, recovery_code: recoveryCodes[3] }
@@ -66,7 +66,7 @@ describe('SE1, MF6: whoever has a factor proves again who they are', () => {
     expect(await api.historyOf(ada.id)).toContain('recovery_code.used')
   })
 
-  test('RL2: ten wrong codes, and the session has to wait, however right its password is', async () => {
+  test('RL2: after ten wrong codes the session must wait, even with the correct password', async () => {
     const ada = await longSignedIn()
     const { seed } = await addTotp(api, ada)
     for (let i = 0; i < 10; i++)
@@ -78,7 +78,7 @@ describe('SE1, MF6: whoever has a factor proves again who they are', () => {
     ])
   })
 
-  test('by a passkey alone, of their own and for this session', async () => {
+  test('with only a passkey, their own and for this session', async () => {
     const [ada, eve] = [await longSignedIn(), await longSignedIn()]
     const [mine, theirs] = [await addPasskey(api, ada), await addPasskey(api, eve)]
     const options = '/v1/auth/reauthenticate/options'
@@ -95,7 +95,7 @@ describe('SE1, MF6: whoever has a factor proves again who they are', () => {
   })
 })
 
-describe('SE1: whoever has neither a password nor a passkey proves again who they are by a mailed code', () => {
+describe('SE1: somebody with neither a password nor a passkey reauthenticates with a mailed code', () => {
   const ask = (token: string) =>
     api.send<{ request_token: string; code?: string }>('POST', '/v1/auth/reauthenticate/mail_code', { token })
   /** Somebody who came from an identity provider, for example. */
@@ -111,7 +111,7 @@ describe('SE1: whoever has neither a password nor a passkey proves again who the
     return { request_token: body.request_token, mail_code: codeIn((await api.mailsTo(email))[0]!.text) }
   }
 
-  test('which is good once, for the session that asked alone', async () => {
+  test('which works once, only for the session that asked', async () => {
     const ada = await withoutPassword()
     const other = await api.signIn(ada, Date.now() - HOUR_MS)
     const proof = await mailed(ada)
@@ -138,7 +138,7 @@ describe('SE1: whoever has neither a password nor a passkey proves again who the
     expect(decodeJwt<{ amr: string[] }>(both.body.access_token).amr).toEqual(['email', 'otp', 'mfa'])
   })
 
-  test('which takes five tries', async () => {
+  test('which may be tried five times', async () => {
     const ada = await withoutPassword()
     const proof = await mailed(ada)
     const wrong = { ...proof, mail_code: proof.mail_code === '00000000' ? '11111111' : '00000000' }
@@ -146,7 +146,7 @@ describe('SE1: whoever has neither a password nor a passkey proves again who the
     expect((await prove(ada.token, proof)).status).toBe(400)
   })
 
-  test('which another session of theirs neither uses up nor takes away', async () => {
+  test('which another session of theirs can neither use up nor void', async () => {
     const ada = await withoutPassword()
     const thief = await api.signIn(ada, Date.now() - HOUR_MS)
     const proof = await mailed(ada)
@@ -168,7 +168,7 @@ describe('SE1: whoever has neither a password nor a passkey proves again who the
     expect(asked).toEqual([...Array(30).fill(202), 429, 429, 429])
   })
 
-  test('and nobody else does: a mailbox is no way around a password or a passkey', async () => {
+  test('and nobody else can: a mailbox is no way around a password or a passkey', async () => {
     const [ada, eve] = [await longSignedIn(), await withoutPassword()]
     const proof = await mailed(eve)
     await addPasskey(api, eve)
@@ -207,14 +207,14 @@ describe('SE1: whoever has neither a password nor a passkey proves again who the
   })
 })
 
-describe('Whoever has no password changes their address, and leaves, by a recent login', () => {
+describe('Somebody without a password changes their address, and leaves, with a recent login', () => {
   const asked = { new_email: 'elsewhere@people.test' }
   const changeEmail = (token: string, body: object) =>
     api.send('POST', '/v1/auth/change_email', { token, body })
   const leave = (token: string, body: object) => api.send('DELETE', '/v1/users/me', { token, body })
   const rowOf = (id: string) => api.sql('SELECT email, deleted_at FROM users WHERE id = ?', [id])
 
-  test('which an hour ago was not', async () => {
+  test('and a login an hour ago is not recent', async () => {
     const ada = await api.person({ email_verified_at: 1, password_hash: null })
     const { token } = await api.signIn(ada, Date.now() - HOUR_MS)
     const before = await rowOf(ada.id)
@@ -224,7 +224,7 @@ describe('Whoever has no password changes their address, and leaves, by a recent
     expect(await api.historyOf(ada.id)).toEqual([])
   })
 
-  test('and a moment ago was', async () => {
+  test('and a login a moment ago is', async () => {
     const ada = await api.person({ email_verified_at: 1, password_hash: null })
     const { token } = await api.signIn(ada)
     expect((await changeEmail(token, asked)).status).toBe(202)
@@ -232,7 +232,7 @@ describe('Whoever has no password changes their address, and leaves, by a recent
     expect(await api.historyOf(ada.id)).toEqual(['email.change_requested', 'user.deleted'])
   })
 
-  test('but a password that there is cannot be left out, nor can there be one that is not', async () => {
+  test('but an existing password cannot be left out, and none can be given if there is none', async () => {
     const [ada, eve] = [await api.person(), await api.person({ password_hash: null })]
     const { token } = await api.signIn(ada)
     for (const [answer, pointer] of [

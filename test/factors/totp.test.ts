@@ -32,7 +32,7 @@ describe('MF1: codes are those of RFC 6238,', () => {
   })
 })
 
-test('MF3: a code of this step and of the one before is taken, of no other', () => {
+test('MF3: codes of this step and the one before are accepted, and no others', () => {
   const seed = new TextEncoder().encode('12345678901234567890')
   const at = (second: number) => stepOfCode(seed, '050471', second * 1000)
   const step = 37_037_037
@@ -46,7 +46,7 @@ test('MF3: a code of this step and of the one before is taken, of no other', () 
 })
 
 describe('MF6: enrolling', () => {
-  test('is inert until a code confirms it, takes a mailed code, and gives ten recovery codes', async () => {
+  test('has no effect until a code confirms it, needs a mailed code, and gives ten recovery codes', async () => {
     await withinOneStep()
     const ada = await verified()
     const other = await api.signIn(ada)
@@ -101,7 +101,7 @@ describe('MF6: enrolling', () => {
     expect((await answerChallenge({ challenge, code: codeOf(seed) })).status).toBe(200)
   })
 
-  test('overwrites no factor that is active', async () => {
+  test('does not overwrite an active factor', async () => {
     const ada = await verified()
     const { seed } = await addTotp(api, ada)
     const again = await api.send('POST', '/v1/auth/factors/totp', { token: ada.token })
@@ -120,7 +120,7 @@ describe('MF6: enrolling', () => {
     await api.logIn(ada)
   })
 
-  test('takes no code that was mailed to another session, or for somebody else', async () => {
+  test('does not accept a code mailed for another session or user', async () => {
     const [ada, eve] = [await verified(), await verified()]
     const proof = await mailedCode(api, eve)
     const { body } = await api.send<{ secret: string }>('POST', '/v1/auth/factors/totp', { token: ada.token })
@@ -138,7 +138,7 @@ describe('MF6: enrolling', () => {
     expect([asked.status, asked.body.code]).toEqual([409, 'address_not_verified'])
   })
 
-  test('SE1: takes a login of the last ten minutes, as does removing', async () => {
+  test('SE1: needs a login of the last ten minutes, and so does removing', async () => {
     const ada = await api.person({ email_verified_at: 1 })
     const { token } = await api.signIn(ada, Date.now() - 11 * 60_000)
     for (const [method, path] of [
@@ -155,7 +155,7 @@ describe('MF6: enrolling', () => {
     }
   })
 
-  test('removing ends the other sessions and takes the recovery codes along', async () => {
+  test('removing ends the other sessions and deletes the recovery codes', async () => {
     const ada = await verified()
     await addTotp(api, ada)
     const other = await api.signIn(ada)
@@ -192,7 +192,7 @@ describe('LE5: a right password of somebody with a factor', () => {
     }
   })
 
-  test('is no failure, and no sign-in that clears any', async () => {
+  test('is neither a failure nor a sign-in that clears failures', async () => {
     const ada = await verified({ failed_logins: 7 })
     await api.sql('UPDATE users SET failed_logins = 7 WHERE id = ?', [ada.id])
     await addTotp(api, ada)
@@ -202,7 +202,7 @@ describe('LE5: a right password of somebody with a factor', () => {
     ])
   })
 
-  test('RT7: a session says what was used, and a refresh keeps it', async () => {
+  test('RT7: a session records the methods used, and a refresh keeps them', async () => {
     await withinOneStep()
     const ada = await verified()
     const { seed } = await addTotp(api, ada)
@@ -216,8 +216,8 @@ describe('LE5: a right password of somebody with a factor', () => {
   })
 })
 
-describe('MF2, RL2: a code counts once:', () => {
-  test('used again, and one of the step before after it, it is refused', async () => {
+describe('MF2, RL2: a code works once:', () => {
+  test('it is refused when used again, and so is one of the step before', async () => {
     await withinOneStep()
     const ada = await verified()
     const { seed } = await addTotp(api, ada)
@@ -231,7 +231,7 @@ describe('MF2, RL2: a code counts once:', () => {
     }
   })
 
-  test('of twenty at once, with challenges of their own, one signs in', async () => {
+  test('of twenty uses at once, each with its own challenge, one signs in', async () => {
     await withinOneStep()
     const ada = await verified()
     const { seed } = await addTotp(api, ada)
@@ -247,7 +247,7 @@ describe('MF2, RL2: a code counts once:', () => {
 })
 
 describe('MF4: a challenge', () => {
-  test('takes five tries, and no sixth that is right', async () => {
+  test('may be tried five times, and a correct sixth is refused', async () => {
     await withinOneStep()
     const ada = await verified()
     const { seed } = await addTotp(api, ada)
@@ -265,7 +265,7 @@ describe('MF4: a challenge', () => {
     ])
   })
 
-  test('is good once, for five minutes, for its user, and until the password changes', async () => {
+  test('works once, for five minutes, for its user, and until the password changes', async () => {
     await withinOneStep()
     const ada = await verified()
     const { recoveryCodes, seed } = await addTotp(api, ada)
@@ -290,7 +290,7 @@ describe('MF4: a challenge', () => {
 })
 
 describe('MF5: recovery codes', () => {
-  test('are each good once, also for twenty at once, and told of when few are left', async () => {
+  test('each work once, even for twenty at once, and the user is told when few are left', async () => {
     const ada = await verified()
     const { recoveryCodes } = await addTotp(api, ada)
     const use = async (recovery_code: string) => {
@@ -323,7 +323,7 @@ describe('MF5: recovery codes', () => {
     expect(told).toBe(true)
   })
 
-  test('work while the app is locked, which a hundred wrong codes do, and nothing but a sign-in or a manager clears', async () => {
+  test('work while the app is locked, which a hundred wrong codes cause, and only a sign-in or a manager ends', async () => {
     await withinOneStep()
     const ada = await verified()
     const { seed, recoveryCodes } = await addTotp(api, ada)
@@ -343,7 +343,7 @@ describe('MF5: recovery codes', () => {
     expect((await challengeOf(api, ada)).methods).toEqual(['totp', 'recovery_code'])
   })
 
-  test('MF3, HX2: whose app a hundred wrong codes have locked is told by mail, and gets in by a device they know', async () => {
+  test('MF3, HX2: somebody whose app a hundred wrong codes have locked is told by mail, and can sign in on a known device', async () => {
     await withinOneStep()
     const ada = await verified()
     const { device_token } = await api.logIn(ada)
@@ -405,7 +405,7 @@ describe('MF5: recovery codes', () => {
     expect(await right()).toBe(200)
   })
 
-  test('are renewed, and the former die', async () => {
+  test('are renewed, and the former ones become void', async () => {
     const ada = await verified()
     const { recoveryCodes } = await addTotp(api, ada)
     const renewed = await api.send<{ recovery_codes: string[] }>('POST', '/v1/auth/factors/recovery_codes', {
@@ -418,7 +418,7 @@ describe('MF5: recovery codes', () => {
     expect(answer.status).toBe(200)
   })
 
-  test('and seeds stand nowhere in the clear, and a seed that was moved to somebody else opens for nobody', async () => {
+  test('and seeds are nowhere in plain text, and a seed that is moved to another user cannot be decrypted', async () => {
     const [ada, eve] = [await verified(), await verified()]
     const [mine, theirs] = [await addTotp(api, ada), await addTotp(api, eve)]
     const [row] = await api.sql('SELECT seed, key_id FROM factors WHERE user_id = ?', [eve.id])
@@ -442,7 +442,7 @@ describe('MF5: recovery codes', () => {
 })
 
 describe('RS4: a reset of the password', () => {
-  test('sets the password and nothing else: the factor is asked for', async () => {
+  test('only sets the password: the factor is still asked for', async () => {
     const ada = await verified()
     await addTotp(api, ada)
     await api.sql('UPDATE users SET failed_factors = 40 WHERE id = ?', [ada.id])
@@ -460,7 +460,7 @@ describe('RS4: a reset of the password', () => {
 })
 
 describe('MF6: somebody who manages', () => {
-  test('takes the factors of those they outrank away, which ends their sessions and is told', async () => {
+  test('removes factors of those they outrank, which ends their sessions and is reported', async () => {
     const [manager, admin, ada] = [
       await api.actor({ role: 'manager' }),
       await api.actor({ role: 'admin' }),
@@ -488,8 +488,8 @@ describe('MF6: somebody who manages', () => {
   })
 })
 
-describe('AC3: where the policy asks for a factor,', () => {
-  test('whoever has none sees and changes only what adding one needs', async () => {
+describe('AC3: when the policy requires a factor,', () => {
+  test('somebody without one sees and changes only what adding one needs', async () => {
     const strict = openApi({ ...api.bindings, SECOND_FACTOR: 'managers' })
     await withinOneStep()
     const [ada, boss] = [await verified(), await verified({ role: 'manager' })]
@@ -517,7 +517,7 @@ describe('AC3: where the policy asks for a factor,', () => {
     expect(await status('GET', '/v1/users')).toEqual([200, undefined])
   })
 
-  test('the policy looks at the session, not at the account', async () => {
+  test('the session counts, not the account', async () => {
     const strict = openApi({ ...api.bindings, SECOND_FACTOR: 'everybody' })
     const ada = await verified()
     await addTotp(api, ada)

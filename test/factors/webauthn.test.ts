@@ -79,7 +79,7 @@ describe('PK3: the vector of the specification', () => {
     return register(object)
   }
 
-  test('is refused as it stands, as nobody was verified; its key is read, and its signature is right', () => {
+  test('is refused as it is, since the user was not verified; its key is read, and its signature is correct', () => {
     expect(refusalOf(() => register(attestationObject))).toBe('user_verified')
     const { credentialId, publicKey, mayBeSynced, isSynced } = verified()
     expect([credentialId, mayBeSynced, isSynced]).toEqual([base64url(id), true, true])
@@ -115,7 +115,7 @@ describe.each(['ES256', 'EdDSA', 'RS256'] as const)('PK2, PK3: the ceremonies wi
     return { passkey, register: () => verifyRegistration({ id, ...response }, expected) }
   }
 
-  test('take what was signed, and nothing with one bit changed', async () => {
+  test('accept what was signed, and nothing with one bit changed', async () => {
     const { passkey, register } = await registered()
     const { publicKey } = register()
     const { response } = await passkey.get({ challenge: asked, rpId: RP_ID })

@@ -327,7 +327,7 @@ beforeAll(async () => {
   admin = await api.quickActor({ role: 'admin' })
 })
 
-test('I4, I7, MF2, MF4, MF5, MF6, PK4: whatever is done with second factors, in whatever order, they do as their model', async () => {
+test('I4, I7, MF2, MF4, MF5, MF6, PK4: whatever is done with second factors, in whatever order, they behave like their model', async () => {
   const ways = Object.keys(ANSWERS).flatMap((kind) => [logIn(kind), logIn(kind)])
   const owned = [addApp, addApp, addPasskey, removeApp, removePasskey, renewCodes]
   const all = fc.oneof(...ways, logInByPasskey, ...owned, reset, wait)

@@ -285,7 +285,7 @@ beforeAll(async () => {
   admin = await api.quickActor({ role: 'admin' })
 })
 
-test('I1 to I7, SE3: whatever people do, in whatever order, the system does as its model', async () => {
+test('I1 to I7, SE3: whatever people do, in whatever order, the system behaves like its model', async () => {
   const all = fc.oneof({ weight: 30, arbitrary: cheap }, { weight: 1, arbitrary: dear })
   const sequence = fc.commands([all], { size: 'medium', maxCommands: rounds(12, 20) })
   await fc.assert(

@@ -147,7 +147,7 @@ const run = (rules: Partial<Rules>, numRuns: number) =>
     { numRuns, endOnFailure: true },
   )
 
-test('HX8: nobody who asks after a change is told what was so before it, in any order of events', () => {
+test('HX8: in no order of events does somebody who asks after a change get the former state', () => {
   const { failed, counterexample } = run({}, rounds(20_000, 300_000))
   expect([failed, counterexample]).toEqual([false, null])
 })

@@ -473,7 +473,7 @@ test.each(MODES)(
   },
 )
 
-test('IV2: whoever is erased is gone from every address that names them (use_after_free)', async () => {
+test('IV2: somebody who is erased is gone from every path that names them (use_after_free)', async () => {
   await open('optional')
   for (const role of ['user', 'manager', 'admin'] as const) await replace(role)
   const ada = await api.quickActor()

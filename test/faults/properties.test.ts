@@ -55,7 +55,7 @@ describe('LE4: one spelling of an address', () => {
     )
     .map(([user, labels, top]) => `${user}@${[...labels, top].join('.')}`)
 
-  test('Whatever is accepted is one @, ASCII, lower case, within the lengths, and normalised once for all', () => {
+  test('Whatever is accepted has one @, is ASCII in lower case, within the lengths, and does not change when normalised again', () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -143,7 +143,7 @@ describe('AZ8: cursors', () => {
     }
   }
 
-  test('A cursor opens as it was made, and in its own list only', () => {
+  test('A cursor opens with what it was made from, and only in its own list', () => {
     fc.assert(
       fc.property(fc.string(), fc.string(), position, (list, other, place) => {
         const cursor = makeCursor(config, list, place)
@@ -182,7 +182,7 @@ describe('RT1: refresh tokens', () => {
   const keys: Keyring = [current, former]
   const parts = fc.tuple(fc.uuid(), fc.nat({ max: 10 ** 9 }))
 
-  test('A token opens as it was made, under any key of the ring and no other', () => {
+  test('A token opens with what it was made from, under any key of the ring and no other', () => {
     fc.assert(
       fc.property(parts, ([sessionId, counter]) => {
         for (const key of keys)
@@ -196,7 +196,7 @@ describe('RT1: refresh tokens', () => {
     )
   })
 
-  test('A token altered anywhere is none, and so is anything else', () => {
+  test('A token altered anywhere is invalid, and so is anything else', () => {
     const made = parts.map(([sessionId, counter]) => makeRefreshToken(keys, sessionId, counter))
     fc.assert(
       fc.property(
@@ -237,7 +237,7 @@ describe('PW7: stored password strings', () => {
     '$pbkdf2-sha256$i=1000000000$c2FsdA$aGFzaA',
   )
 
-  test('A string is ours only when it costs no more than the runtime gives', () => {
+  test('A string is only accepted if it costs no more than the runtime permits', () => {
     fc.assert(
       fc.property(fc.oneof(hostile, foreign, anything), (stored) => {
         const cost = parseHash(stored)?.cost
@@ -249,7 +249,7 @@ describe('PW7: stored password strings', () => {
     )
   })
 
-  test('No stored string makes a check fail, but one whose key is missing', async () => {
+  test('No stored string makes a check throw, except one whose key is missing', async () => {
     const corrupt = fc
       .constantFrom(await hashPassword('seven brown foxes read', peppers))
       .chain((good) => altered(good, `${BASE64URL}$,=`))
@@ -271,7 +271,7 @@ describe('PW7: stored password strings', () => {
     )
   })
 
-  test('PW4: the cost that is ours is within the limits of the runtime', () => {
+  test('PW4: our own cost is within the limits of the runtime', () => {
     expect(2 ** SCRYPT.ln * SCRYPT.r * SCRYPT.p).toBeLessThanOrEqual(2 ** 20)
   })
 })
@@ -295,7 +295,7 @@ describe('Headers and lists', () => {
     maxLength: 150,
   })
 
-  test('If-Match: a change is made on a version that is named and no other; what is no version is a 400', async () => {
+  test('If-Match: a change is only made on the named version; an invalid version is a 400', async () => {
     const ada = await api.person()
     let version = 1
     const tag = fc.oneof(fc.constantFrom('now', 'before', 'later'), fc.nat())
@@ -346,7 +346,7 @@ describe('Headers and lists', () => {
     )
   })
 
-  test('Idempotency-Key: the same request again is the same answer, another one under the key is a 422', async () => {
+  test('Idempotency-Key: the same request gets the same answer, another one with that key is a 422', async () => {
     const request = fc.record({
       key: fc.stringMatching(/^[\x21-\x7e]{8,92}$/),
       name: fc.string({ unit: 'grapheme-ascii', minLength: 1 }).filter((name) => /[a-z]/i.test(name)),

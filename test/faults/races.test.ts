@@ -231,7 +231,7 @@ describe('Of many at once', () => {
   })
 })
 
-describe('Of many who use one mailed link at once one succeeds', () => {
+describe('Of many who use one mailed link at once, one succeeds', () => {
   const post = (route: string, body: object, token?: string) => () =>
     api.send('POST', `/v1/auth/${route}`, { token, body })
   const linkTo = async (email: string) => linkIn((await api.mailsTo(email))[0]!).token

@@ -599,11 +599,11 @@ describe.each(Object.entries(REFUSED))('AT1 to AT6: refused: %s', (_, rows) => {
   })
 })
 
-describe('AT4: for logging out a token may be expired, and nothing else', () => {
+describe('AT4: for logging out a token may be expired, but nothing else may be wrong', () => {
   const EXPIRED = { iat: NOW - 2 * HOUR, exp: NOW - 2 * HOUR + 600 }
   const expired = (patch: Json = {}) => sign(header(), claims({ ...EXPIRED, ...patch }))
 
-  test('An expired one is refused but for that', async () => {
+  test('An expired one is refused otherwise', async () => {
     await expect(verify(await expired())).rejects.toMatchObject(refusal)
     expect(await verify(await expired(), { mayBeExpired: true })).toMatchObject(EXPIRED)
   })
@@ -626,7 +626,7 @@ describe('AT4: for logging out a token may be expired, and nothing else', () => 
   })
 })
 
-test('AT2: a set of keys that mixes kinds, or names one twice, is no set', () => {
+test('AT2: a set of keys that mixes kinds, or names one twice, is refused', () => {
   const sets = [
     [],
     [first, foreign],
@@ -666,7 +666,7 @@ test('AT1, AT7: over HTTP each of them is the same 401, and logging out with it 
   expect((await api.send('GET', '/v1/users/me', { token: ada.token })).status).toBe(200)
 })
 
-test('RV1: the mirrored twin of a token is revoked with it, with Redis and without', async () => {
+test('RV1: the mirrored form of a token is revoked with it, with Redis and without', async () => {
   const ada = await api.actor()
   const [head, body, signature] = ada.token.split('.') as [string, string, string]
   const bytes = Buffer.from(signature, 'base64url')

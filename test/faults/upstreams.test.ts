@@ -97,7 +97,7 @@ describe.each<[string, Mode]>([
   })
 })
 
-test('Fault 3: a read whose answer breaks off is sent once more, and then is a 503', async () => {
+test('Fault 3: a read whose answer breaks off is sent again, and after that is a 503', async () => {
   const ada = await newcomer()
   for (const mode of ['truncate', 'reset-before', 'reset-after'] as const) {
     const read = () => api.send('GET', '/v1/auth/sessions', { token: ada.token })
@@ -119,7 +119,7 @@ test('Fault 2: a slow database is waited for, and so is a slow body', async () =
   }
 })
 
-test('Fault 2: a database that hangs is given up: two attempts, then a 503', async () => {
+test('Fault 2: a database that hangs gets two attempts, then a 503', async () => {
   const ada = await newcomer()
   await own.behave('libsql', { mode: 'hang' })
   const startedAt = Date.now()
@@ -130,7 +130,7 @@ test('Fault 2: a database that hangs is given up: two attempts, then a 503', asy
   expect(Date.now() - startedAt).toBeLessThan(20_000)
 })
 
-test('Fault 7: a busy database is asked again, three times; then it is a 503', async () => {
+test('Fault 7: a busy database is asked three more times, then it is a 503', async () => {
   const ada = await newcomer()
   await own.behave('libsql', { mode: 'refused', next: 2, only: 'BEGIN IMMEDIATE' })
   expect((await rename(ada)).status).toBe(200)
@@ -143,7 +143,7 @@ test('Fault 7: a busy database is asked again, three times; then it is a 503', a
   expect(await api.historyOf(ada.id)).toEqual(['user.updated'])
 })
 
-test('Fault 8: a write that is held up on its way takes effect once, or not at all', async () => {
+test('Fault 8: a delayed write takes effect once, or not at all', async () => {
   const person = newPerson()
   const options = { headers: { 'idempotency-key': crypto.randomUUID() } }
   await own.behave('libsql', { mode: 'late', ms: 4000, only: 'BEGIN IMMEDIATE' })
@@ -155,7 +155,7 @@ test('Fault 8: a write that is held up on its way takes effect once, or not at a
   expect(made).toEqual([{ n: 1 }])
 })
 
-test('Fault 8, Fault 20: what arrives after its deadline, and the tolerance of clocks, changes nothing', async () => {
+test('Fault 8, Fault 20: a write that arrives after its deadline and the clock tolerance changes nothing', async () => {
   const person = newPerson()
   // As if it had been under way for 34 s: the deadline is 3 s, and clocks may differ by 30.
   vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 34_000 })
@@ -165,7 +165,7 @@ test('Fault 8, Fault 20: what arrives after its deadline, and the tolerance of c
 })
 
 test.each(['SQLITE_FULL', 'SQLITE_READONLY', 'SQLITE_IOERR', 'SQLITE_CANTOPEN', 'SQLITE_CORRUPT'] as const)(
-  'Fault 10: with a database that says %s reads go on, and writes are a 503 for half a minute',
+  'Fault 10: when the database says %s, reads continue, and writes are a 503 for half a minute',
   async (code) => {
     const ada = await newcomer()
     await own.behave('libsql', { mode: 'refused', code, only: 'BEGIN IMMEDIATE' })
@@ -194,7 +194,7 @@ describe.each<[string, Mode]>([
 ])('%s', (_, mode) => {
   beforeAll(open) // Otherwise the client would still avoid Redis after the previous test.
 
-  test('every answer is the right one, nothing that was revoked counts, and guesses are counted', async () => {
+  test('every answer is correct, nothing revoked is valid, and guesses are counted', async () => {
     const ada = await newcomer()
     await own.behave('redis', mode)
     const { calls } = await own.measure(async () => {
@@ -217,7 +217,7 @@ describe.each<[string, Mode]>([
   })
 })
 
-testOfRedis('Fault 12: a Redis that fails five times is left alone for a while', async () => {
+testOfRedis('Fault 12: after five failures Redis is not asked for a while', async () => {
   const rested = await freshUpstreams()
   const resting = openApi(rested.bindings)
   const ada = await resting.signIn(await resting.person())
@@ -229,7 +229,7 @@ testOfRedis('Fault 12: a Redis that fails five times is left alone for a while',
   expect(calls.filter(({ upstream }) => upstream === 'redis')).toHaveLength(5)
 })
 
-test('Fault 15: whatever was revoked or counted before Redis was emptied, still is', async () => {
+test('Fault 15: what was revoked or counted before Redis was emptied still is', async () => {
   const [ada, eve] = [await newcomer(), await newcomer()]
   await post('/v1/auth/logout', undefined, { token: ada.token })
   await api.sql('UPDATE users SET failed_logins = 100 WHERE id = ?', [eve.id])
@@ -239,7 +239,7 @@ test('Fault 15: whatever was revoked or counted before Redis was emptied, still 
   expect(seen(await logIn(eve.email))).toEqual([401, 'invalid_credentials'])
 })
 
-test('Fault 16: without both it is a 503, alive, and the keys are still there', async () => {
+test('Fault 16: without both upstreams answers are a 503, but health and the keys still answer', async () => {
   const ada = await newcomer()
   await own.behave('libsql', { mode: 'down' })
   await own.behave('redis', { mode: 'down' })
@@ -251,7 +251,7 @@ test('Fault 16: without both it is a 503, alive, and the keys are still there', 
   expect((await refresh(ada)).status).toBe(200)
 })
 
-test('Fault 20: tokens of an isolate whose clock is off by up to 30 s are good, and beyond that are not', async () => {
+test('Fault 20: tokens from an isolate whose clock is off by up to 30 s are valid, and beyond that are not', async () => {
   const somebody = await api.person()
   const tokenMadeAt = async (offsetMs: number) => {
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + offsetMs })
@@ -266,7 +266,7 @@ test('Fault 20: tokens of an isolate whose clock is off by up to 30 s are good, 
 })
 
 test.each([-25_000, 300_000])(
-  'Fault 20: what an isolate whose clock is off by %i ms ends, is ended for all',
+  'Fault 20: what is ended by an isolate whose clock is off by %i ms is ended for all',
   async (offsetMs) => {
     const ada = await newcomer()
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + offsetMs })
@@ -280,7 +280,7 @@ test.each([-25_000, 300_000])(
   },
 )
 
-test('Fault 23: many who send the same request with the same key at once make one person and get the same bytes', async () => {
+test('Fault 23: many identical requests with the same key at once make one person and get the same bytes', async () => {
   for (let round = 0; round < rounds(1, 20); round++) {
     const person = newPerson()
     const headers = { 'idempotency-key': crypto.randomUUID() }
@@ -295,7 +295,7 @@ test('Fault 23: many who send the same request with the same key at once make on
   }
 })
 
-test('Fault 24: fifty who refresh with one token over a slow line get one successor', async () => {
+test('Fault 24: fifty refreshes with one token over a slow line get one successor', async () => {
   const ada = await newcomer()
   await own.behave('libsql', { mode: 'latency', ms: 30, jitterMs: 30 })
   for (let round = 1; round <= rounds(2, 50); round++) {
@@ -310,7 +310,7 @@ test('Fault 24: fifty who refresh with one token over a slow line get one succes
   }
 })
 
-test('Fault 25: of many who sign up with one address at once, over a slow line, one does', async () => {
+test('Fault 25: of many sign-ups with one address at once, over a slow line, one succeeds', async () => {
   await own.behave('libsql', { mode: 'latency', ms: 30, jitterMs: 30 })
   for (let round = 0; round < rounds(1, 20); round++) {
     const { email } = newPerson()
@@ -324,14 +324,14 @@ test('Fault 25: of many who sign up with one address at once, over a slow line, 
   }
 })
 
-test('Fault 26: of five runs of clean-up at once one works, and each person is erased once', async () => {
+test('Fault 26: of five runs of clean-up at once only one works, and each person is erased once', async () => {
   const people = await Promise.all(Array.from({ length: 30 }, () => api.person({ deleted_at: 1 })))
   await own.behave('libsql', { mode: 'latency', ms: 30, jitterMs: 30 })
   await Promise.all([1, 2, 3, 4, 5].map(runCleanUp))
   for (const { id } of people) expect(await api.historyOf(id)).toEqual(['user.purged'])
 })
 
-test('Fault 26: a run that was cut short is taken over when its lease is over, and then writes no more', async () => {
+test('Fault 26: an interrupted run is taken over when its lease expires, and then writes nothing more', async () => {
   const people = await Promise.all(Array.from({ length: 30 }, () => api.person({ deleted_at: 1 })))
   // Fails each batch of a task, and the query for how far the last one got: the run has begun, and cannot end.
   await own.behave('libsql', { mode: 'down', only: 'SELECT batch, counts' })
@@ -350,7 +350,7 @@ async function runCleanUp() {
   await waitOnExecutionContext(context)
 }
 
-test('Fault 27: what is too large or too deep is refused before it is parsed, and the next request is answered', async () => {
+test('Fault 27: a body that is too large or too deep is refused before it is parsed, and the next request is answered', async () => {
   const ada = await newcomer()
   const headers = { 'content-type': 'application/json' }
   const send = (raw: BodyInit, path = '/v1/auth/login') => api.send('POST', path, { raw, headers })
@@ -390,7 +390,7 @@ test('Fault 30: however many there are, an answer is one page', async () => {
   await expectInvariants(crowded)
 })
 
-test('Fault 31: a schema that is newer than the code serves; one that is older is a 503, not a wrong answer', async () => {
+test('Fault 31: the code works with a newer schema; an older one leads to a 503, not to a wrong answer', async () => {
   const other = await freshUpstreams()
   const changed = openApi(other.bindings)
   const ada = await changed.actor()
@@ -412,7 +412,7 @@ test('Fault 31: a schema that is newer than the code serves; one that is older i
 
 // The first two came together.
 test.each([0, 2, 3])(
-  'Fault 31: on a schema with only %i of the migrations each answer is right, or a 503',
+  'Fault 31: on a schema with only %i of the migrations each answer is correct, or a 503',
   async (migrations) => {
     const older = openApi((await freshUpstreams({ migrations })).bindings)
     // Without any tables nobody exists; a user of another database will do.

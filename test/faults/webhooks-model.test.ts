@@ -420,8 +420,8 @@ function search(world: World, without?: Rule) {
   return { states: seen.size, wrong: undefined, stuck }
 }
 
-describe('In every order of what can happen to what a webhook is owed', () => {
-  test('a line is never overtaken, nobody has one twice, nothing is lost, and nobody who is erased is told of', () => {
+describe('In every order of what can happen to deliveries', () => {
+  test('a line is never overtaken, no delivery is claimed twice, none is lost, and none tells of an erased user', () => {
     const { states, wrong, stuck } = search(ADA)
     expect([wrong, stuck]).toEqual([undefined, 0])
     expect(states).toBeGreaterThan(10_000)
@@ -437,18 +437,18 @@ describe('In every order of what can happen to what a webhook is owed', () => {
     expect(search(ADA, rule).wrong).toBe(wrong)
   })
 
-  test('what a receiver never takes keeps nobody else’s from it, and is not overtaken in its own line', () => {
+  test('a delivery that is always refused does not block other users’ lines, and is not overtaken in its own', () => {
     expect(search(ADA_AND_EVE)).toMatchObject({ wrong: undefined, stuck: 0 })
     expect(search(ADA_AND_EVE, 'refused lines are passed').stuck).toBeGreaterThan(0)
   })
-  test('what is given up behind it is on nobody’s way, and what is newest comes', {
+  test('no delivery that is under way is given up behind it, and the newest arrive', {
     timeout: 240_000,
   }, () => {
     expect(search(LONG)).toMatchObject({ wrong: undefined, stuck: 0 })
     expect(search(LONG, 'given up behind what is open').wrong).toBe('1 came after what is after it')
     expect(search(LONG, 'the newest wait').wrong).toBe('the newest of a line is given up')
   })
-  test('what is gone rests until somebody wakes it, and what comes of a former address ends no pause', () => {
+  test('a webhook that is gone rests until somebody wakes it, and results from a former address end no pause', () => {
     const tried = { ...GONE, left: { ...GONE.left, hands: 1, moves: 0 } }
     for (const world of [GONE, tried]) expect(search(world)).toMatchObject({ wrong: undefined, stuck: 0 })
     expect(search(GONE, 'rests until woken').wrong).toBe(
@@ -456,7 +456,7 @@ describe('In every order of what can happen to what a webhook is owed', () => {
     )
     expect(search(GONE, 'only at its address').wrong).toBe('what fails has no pause')
   })
-  test('an address that it had before hears of nothing more, and whoever mends it is not left out by a run that saw it fail', {
+  test('a former address gets nothing more, and a repaired webhook is not skipped by a run that saw it fail', {
     timeout: 240_000,
   }, () => {
     expect(search(GONE, 'sent to where it is now').wrong).toBe('a former address hears of something new')

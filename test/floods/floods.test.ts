@@ -75,7 +75,7 @@ describe.skipIf(!inject('whole'))('Floods', { timeout: 300_000 }, () => {
     rmSync(bundle, { recursive: true })
   })
 
-  test('Fault 29: under three times the logins that an isolate can hash, reads keep answering', async () => {
+  test('Fault 29: with three times the logins that an isolate can hash, reads are still answered', async () => {
     const alone = []
     for (let i = 0; i < 15; i++) alone.push(await timed(logInAsNobody))
     const loginMs = quantile(alone, 0.5)
@@ -114,7 +114,7 @@ describe.skipIf(!inject('whole'))('Floods', { timeout: 300_000 }, () => {
     expect(quantile(sentAway, 0.5)).toBeLessThan(2 * loginMs)
   })
 
-  test('Fault 29: thirty people of a class who sign up within ten seconds all get in, as their clients wait as they are told', async () => {
+  test('Fault 29: thirty people of a class who sign up within ten seconds all get in, if their clients wait as told', async () => {
     const [school, startedAt] = [randomNetwork(), performance.now()]
     const signUp = async () => {
       const person = { email: `${crypto.randomUUID()}@people.test`, password: PASSWORD, name: 'Ada' }
@@ -136,7 +136,7 @@ describe.skipIf(!inject('whole'))('Floods', { timeout: 300_000 }, () => {
     expect(Math.max(...tries)).toBeLessThan(10)
   })
 
-  test('Logins that come at once, and nothing else, reach nine tenths of the rate of logins one after the other', async () => {
+  test('Logins at once, without other requests, reach nine tenths of the rate of sequential logins', async () => {
     const rate = async (atOnce: number, seconds: number) => {
       let done = 0
       const end = performance.now() + seconds * 1000
@@ -152,7 +152,7 @@ describe.skipIf(!inject('whole'))('Floods', { timeout: 300_000 }, () => {
     expect(rates.eight).toBeGreaterThan(0.9 * rates.one)
   })
 
-  test('Fault 28: two hundred who send a byte a second hold up nobody, and end with a 408', async () => {
+  test('Fault 28: two hundred clients that send a byte a second delay nobody, and end with a 408', async () => {
     const quiet = await crowd(30, 5, me)
     const slow = Array.from({ length: 200 }, () =>
       speak(head('/v1/auth/login', { 'content-length': '1000' }), { bytePerSecond: true }),

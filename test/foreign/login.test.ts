@@ -56,7 +56,7 @@ test.each(ONE_OF_EACH)(
   },
 )
 
-test('PW5: of twenty at once one is let in, and others hear 503, which passes when repeated', async () => {
+test('PW5: of twenty at once one gets in, and others get a 503, and succeed when they repeat it', async () => {
   const ada = await imported(of('passlib pbkdf2_sha256'))
   let left = 20
   let letIn = 0
@@ -76,7 +76,7 @@ test('PW5: of twenty at once one is let in, and others hear 503, which passes wh
   })
 })
 
-test('A login of ours is not kept waiting by foreign ones', async () => {
+test('Logins with our own hashes do not wait for foreign ones', async () => {
   const [ada, eve] = [await imported(SLOW), await api.person()]
   const real = openApi({ PASSWORD_HASHES: 'full', EMAIL_VERIFICATION: 'optional' })
   const order: string[] = []
@@ -86,7 +86,7 @@ test('A login of ours is not kept waiting by foreign ones', async () => {
   expect(order).toEqual(['ours 200', 'foreign 200'])
 })
 
-test('Sealed, a hash is of nobody else', async () => {
+test('An encrypted hash cannot be used for another user', async () => {
   const [ada, eve] = [await imported(QUICK), await api.person()]
   const { password_hash } = await rowOf(ada)
   await api.sql('UPDATE users SET password_hash = ? WHERE id = ?', [password_hash as string, eve.id])
@@ -105,7 +105,7 @@ test('A password that our policy refuses signs in, and its user is asked for a b
   expect([other.status, other.body.needs_better_password]).toEqual([200, undefined])
 })
 
-test('Behind a second factor as well: by the API, and on the page', async () => {
+test('That is so behind a second factor as well: by the API, and on the page', async () => {
   const ada = { ...(await imported(WEAK.hash)), password: WEAK.password }
   const { seed, recoveryCodes } = await addTotp(api, ada)
   const { challenge } = await challengeOf(api, ada)
@@ -125,7 +125,7 @@ test('Behind a second factor as well: by the API, and on the page', async () => 
   expect([entered.status, entered.to]).toEqual([303, '/account/security?done=weak'])
 })
 
-test('Where a second factor is due, the right password is ours from its half on', async () => {
+test('If a second factor is due, the correct password alone already makes the hash one of ours', async () => {
   const ada = await imported(QUICK)
   await addTotp(api, ada)
   await challengeOf(api, ada)
@@ -133,7 +133,7 @@ test('Where a second factor is due, the right password is ours from its half on'
 })
 
 describe('An address that nobody has proved', () => {
-  test('keeps the imported password where the proof brings it', async () => {
+  test('keeps the imported password if it is entered with the proof', async () => {
     const ada = await imported(QUICK)
     const mailed = await api.send('POST', '/v1/auth/resend_verification', { body: { email: ada.email } })
     const { code } = linkIn((await api.mailsTo(ada.email)).at(-1)!)
@@ -159,7 +159,7 @@ describe('An address that nobody has proved', () => {
   })
 })
 
-test('Who came with a hash that nobody verifies has no password, until a reset', async () => {
+test('Somebody imported with a hash that cannot be verified has no password, until a reset', async () => {
   const ada = await api.person({ password_hash: null, needs_reset: 1, email_verified_at: 1 })
   const refused = await logIn({ ...ada, password: PLAIN })
   const unknown = await logIn({ email: 'nobody@people.test', password: PLAIN })

@@ -140,7 +140,7 @@ function assertEnds(state: State): void {
   }
 }
 
-test('In whatever order people ask, end and go away: no wait over four seconds, one place for an account, none left over, no network alone', () => {
+test('In whatever order people ask, finish and go away: no wait over four seconds, one place per account, no place left over, no network on its own', () => {
   const seen = new Set([nameOf(BEGIN)])
   let states = [BEGIN]
   while (states.length > 0) {
@@ -160,7 +160,7 @@ test('In whatever order people ask, end and go away: no wait over four seconds, 
   expect(seen.size).toBeGreaterThan(1000)
 })
 
-test('The model can fail: whoever does not look whether the place is still theirs waits for ever', () => {
+test('The model can fail: somebody who does not check whether the place is still theirs waits for ever', () => {
   const [slow, quick] = [ASKING[1]!, ASKING[4]!]
   let state = ask(ask(BEGIN, slow), quick)
   // The first one's client went away, and the second waits so long that a third takes over its place.

@@ -25,18 +25,18 @@ async function ask(...by: ReturnType<typeof person>[]) {
   return { answers: await Promise.all(turns), order }
 }
 
-test('Foreign hashes run one at a time, in order, and who waited is told so', async () => {
+test('Foreign hashes run one at a time, in order, and callers learn whether they waited', async () => {
   const { answers, order } = await ask(person('a'), person('b'), person('c'))
   expect(answers).toEqual([false, true, true])
   expect(order).toEqual(['a', 'b', 'c'])
 })
 
-test('Who would wait more than four seconds is sent away, and who waits exactly as long is not', async () => {
+test('A caller who would wait more than four seconds is refused, and one who waits exactly that long is not', async () => {
   const { answers } = await ask(person('a', 2000), person('b', 2000), person('c', 1), person('d', 1))
   expect(answers).toEqual([false, true, true, expect.stringMatching(/^hashing_busy/)])
 })
 
-test('An account has one place, from whatever network', async () => {
+test('An account has one place, whatever the network', async () => {
   const { answers } = await ask(person('a', 100), person('a', 100), person('b', 100), person('b', 100))
   expect(answers).toEqual([
     false,
@@ -51,7 +51,7 @@ test('An account has one place, from whatever network', async () => {
 test.each([
   ['an IPv4 /24', '203.0.113.1', '203.0.113.200', '203.0.114.1'],
   ['an IPv6 /64', '2001:db8:1:1::1', '2001:db8:1:1:ffff::2', '2001:db8:1:2::1'],
-])('The last place is nobody’s who has one from %s', async (_, first, same, other) => {
+])('The last place is not given to somebody who has one from %s', async (_, first, same, other) => {
   const { answers } = await ask(
     person('a', 3000, first),
     person('b', 900, same),
@@ -61,7 +61,7 @@ test.each([
   expect(answers).toEqual([false, true, expect.stringMatching(/^hashing_busy/), true])
 })
 
-test('A turn that fails gives its place back', async () => {
+test('A turn that fails releases its place', async () => {
   const failing = inForeignTurn(person('a'), async () => {
     throw new Error('x')
   })

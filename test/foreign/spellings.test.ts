@@ -58,7 +58,7 @@ test.each([
   expect(readForeignHash(hash)).toEqual({ verdict: 'needs_reset' })
 })
 
-test.each(['', '!', '!YwHnkPVtPUyeDO1dQmTbS1GcYtMpJBCZaXfzRfjo'])('"%s" is no password', (hash) => {
+test.each(['', '!', '!YwHnkPVtPUyeDO1dQmTbS1GcYtMpJBCZaXfzRfjo'])('"%s" counts as no password', (hash) => {
   expect(readForeignHash(hash)).toEqual({ verdict: 'none' })
 })
 
@@ -81,6 +81,6 @@ test.each([
   'AQAAAAEAACcQAAAAEAABAgMEBQYHCAkKCwwNDg+yWU7rLgUwPZb1',
   'AgAAAAEAACcQAAAAEAABAgMEBQYHCAkKCwwNDg+yWU7rLgUwPZb1Itsmra7cbxw2EFpwpVFIEtP+JIuUEw==',
   `$2b$12$${BCRYPT.repeat(40)}`,
-])('%s is no hash', (hash) => {
+])('%s is not a hash', (hash) => {
   expect(readForeignHash(hash)).toEqual({ verdict: 'invalid', reason: 'unknown' })
 })

@@ -59,7 +59,7 @@ const verify = async (hash: string, password: string) => {
 
 test.each(
   [...made, ...PUBLISHED, ...BETTER_AUTH].map(({ by, password, hash }) => [by, password, hash] as const),
-)('%s: "%s" is right, and nothing near it', async (by, password, hash) => {
+)('%s: "%s" is correct, and nothing similar is', async (by, password, hash) => {
   expect((await verify(hash, password)).isRight).toBe(true)
   const isCut = CRYPTS_PASSWORD.test(hash) && Buffer.from(password).length > BCRYPT_BYTES
   expect((await verify(hash, `${password} `)).isRight).toBe(isCut)

@@ -38,7 +38,7 @@ test('OA1: an app leads straight to a provider by `idp`, through joining, and ba
   expect(told.auth_time).toBeUndefined()
 })
 
-test('SE1: an app that asks for a recent login does not get one by a provider that says no time', async () => {
+test('SE1: an app that asks for a recent login does not get one from a provider that gives no time', async () => {
   const { jar, sent } = await sentByApp({ max_age: '60' })
   const email = `${crypto.randomUUID()}@fjord.test`
   const { to } = await jar.open(sent.to!)
@@ -48,7 +48,7 @@ test('SE1: an app that asks for a recent login does not get one by a provider th
   expect((await jar.open(hereIn(joined.to))).to).toMatch(/^\/signin\/again\?/)
 })
 
-test('OA1: what sends somebody on from an app is good for that way, that provider and a minute', async () => {
+test('OA1: the redirect from an app is valid for that request, that provider and a minute', async () => {
   const { jar, sent } = await sentByApp()
   const asksFirst = async (place: string) => {
     const { to, status } = await jar.open(place)
@@ -66,7 +66,7 @@ test('OA1: what sends somebody on from an app is good for that way, that provide
   expect(isSignedIn(jar)).toBe(false)
 })
 
-test('an `idp` that is nobody here leads to the page of all ways, and one who is signed in is sent nowhere', async () => {
+test('an unknown `idp` leads to the page with all ways, and somebody who is signed in is sent nowhere', async () => {
   expect((await sentByApp({ idp: 'nobody' })).sent.to).toMatch(/^\/signin\?/)
   const { sent } = await sentByApp({ prompt: 'none' })
   expect(new URL(sent.to!).searchParams.get('error')).toBe('login_required')

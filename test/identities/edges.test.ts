@@ -19,7 +19,7 @@ const newAddress = (domain = 'fjord.test') => `${crypto.randomUUID()}@${domain}`
 type Begun = { id: string; token: string }
 const seconds = () => Math.floor(Date.now() / 1000)
 
-describe('OA3: who proves again who they are by a provider', () => {
+describe('OA3: somebody who reauthenticates with a provider', () => {
   /** Somebody who can only sign in with the provider, and their browser. */
   async function joined(provider: string, say: (email: string) => Say) {
     const email = newAddress()
@@ -44,7 +44,7 @@ describe('OA3: who proves again who they are by a provider', () => {
     return { said, isProved, again }
   }
 
-  test('has been asked by it just now, as it says itself', async () => {
+  test('must just have been authenticated there, as the provider says', async () => {
     const sub = crypto.randomUUID()
     const { isProved, again } = await joined('corp', (email) => ({
       claims: { sub, email, email_verified: true },
@@ -55,7 +55,7 @@ describe('OA3: who proves again who they are by a provider', () => {
     expect([proved.status, await isProved()]).toEqual([303, true])
   })
 
-  test('is not by GitHub, which asks nobody anew', async () => {
+  test('cannot use GitHub, which does not authenticate again', async () => {
     const user = { id: Math.floor(Math.random() * 1e9) + 1, login: 'ada', name: 'Ada' }
     const { said, isProved, again } = await joined('github', (email) => ({
       user,
@@ -65,7 +65,7 @@ describe('OA3: who proves again who they are by a provider', () => {
   })
 })
 
-test('OA3: who signs in by a provider that asked them long ago, as it says, has no recent login by that', async () => {
+test('OA3: a provider that says it authenticated somebody long ago does not give them a recent login', async () => {
   const [email, sub] = [newAddress(), crypto.randomUUID()]
   const first = newJar(api)
   await comeFrom(first, 'corp', { sub, email, email_verified: true })
@@ -91,11 +91,11 @@ test('OA3: who signs in by a provider that asked them long ago, as it says, has 
   expect(await makesKey({ auth_time: seconds() + 86_400 })).toEqual([201, undefined])
 })
 
-describe('OA3: who signs in by a provider that does not say when it asked them', () => {
+describe('OA3: somebody whose provider does not say when it authenticated them', () => {
   const recent = async (jar: ReturnType<typeof newJar>) =>
     (await jar.ask('POST', '/v1/api_keys', { name: 'k', permissions: [], expires_at: null })).status
 
-  test('is asked for a mailed code where they have nothing else, and not for what cannot do', async () => {
+  test('is asked for a mailed code if they have nothing else, and not for what cannot work', async () => {
     const email = newAddress()
     const user = { id: Math.floor(Math.random() * 1e9) + 1, login: 'ada', name: 'Ada' }
     const jar = newJar(api)
@@ -116,7 +116,7 @@ describe('OA3: who signs in by a provider that does not say when it asked them',
     expect([proved.status, proved.to, await recent(jar)]).toEqual([303, '/account/security', 201])
   })
 
-  test('has shown who they are by the factor that was asked for beside it', async () => {
+  test('has a recent login by the second factor that was asked for', async () => {
     const { addTotp } = await import('../support/factors.ts')
     const ada = await api.person({ email_verified_at: 1 })
     const { seed } = await addTotp(api, ada)
@@ -131,7 +131,7 @@ describe('OA3: who signs in by a provider that does not say when it asked them',
     expect([isSignedIn(jar), await recent(jar)]).toEqual([true, 201])
   })
 
-  test('and a provider is asked to say when, by a way of its own', async () => {
+  test('and each kind of provider is asked for the time in its own way', async () => {
     const asked = async (provider: string) => (await goTo(newJar(api), provider)).asked
     expect((await asked('corp')).get('max_age')).toBe('31536000')
     expect(JSON.parse((await asked('google')).get('claims')!)).toEqual({
@@ -141,7 +141,7 @@ describe('OA3: who signs in by a provider that does not say when it asked them',
   })
 })
 
-describe('DL3: what was begun before an account was over', () => {
+describe('DL3: a sign-in that began before an account ended', () => {
   test('does not bring it back under its old id once it is erased', async () => {
     const [email, sub] = [newAddress(), crypto.randomUUID()]
     const jar = newJar(api)
@@ -172,7 +172,7 @@ describe('DL3: what was begun before an account was over', () => {
       'disabled',
       (api: Api, { id }: Begun) => api.sql("UPDATE users SET status = 'disabled' WHERE id = ?", [id]),
     ],
-  ])('connects nothing by a ticket of whoever was %s since', async (_, ends) => {
+  ])('connects nothing with a ticket of somebody who was %s since', async (_, ends) => {
     const ada = await api.person({ email_verified_at: 1 })
     const { token } = await api.signIn(ada)
     const begun = await api.send<{ location: string }>('POST', '/v1/auth/identities/corp', { token })
@@ -191,7 +191,7 @@ describe('DL3: what was begun before an account was over', () => {
   })
 })
 
-test('OA3: where no code signs in else, it does for the address that the provider said, and for no other', async () => {
+test('OA3: if codes are off, one still signs in for the address that the provider gave, and no other', async () => {
   const [ada, eve] = [
     await api.person({ email: newAddress('elsewhere.test'), email_verified_at: 1 }),
     newAddress('elsewhere.test'),
@@ -204,7 +204,7 @@ test('OA3: where no code signs in else, it does for the address that the provide
   expect(await api.mailsTo(eve)).toHaveLength(1)
 })
 
-test('OA3: the way that a page begins to connect a provider goes on in its own browser alone', async () => {
+test('OA3: connecting a provider, started on a page, only continues in the same browser', async () => {
   const ada = await api.person({ email_verified_at: 1 })
   const jar = newJar(api)
   await jar.signIn(ada.email)
@@ -223,7 +223,7 @@ test('OA3: the way that a page begins to connect a provider goes on in its own b
   ])
 })
 
-test('MF6: once a provider was disowned, a device of before still speaks for what else was added', async () => {
+test('MF6: after a provider was disowned, an older device can still prove what else was added', async () => {
   const ada = await api.person({ email_verified_at: 1, last_login_at: 1 })
   const post = (path: string, body: object, token?: string) => api.send('POST', path, { body, token })
   const { device_token } = await api.logIn(ada)

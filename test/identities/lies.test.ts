@@ -61,7 +61,7 @@ const LIES: Record<string, (sub: string) => Say> = {
 }
 
 describe('OA2, OA6, Fault 19: a provider that lies starts no session and connects nothing', () => {
-  test('and one that does not is believed', async () => {
+  test('and one that tells the truth is believed', async () => {
     const ada = await known()
     const jar = newJar(api)
     expect((await comeFrom(jar, 'corp', { sub: ada.sub })).to).toBe('/account')
@@ -106,8 +106,8 @@ describe('OA2, OA6, Fault 19: a provider that lies starts no session and connect
   })
 })
 
-describe('OA1, OA5: what one comes back with', () => {
-  test('is good in the browser that began, at that provider, once, for ten minutes', async () => {
+describe('OA1, OA5: a provider’s callback', () => {
+  test('is valid in the browser that started, for that provider, once, for ten minutes', async () => {
     const ada = await known()
     const [jar, other] = [newJar(api), newJar(api)]
     const { back, asked, codeOf } = await goTo(jar, 'corp')
@@ -138,7 +138,7 @@ describe('OA1, OA5: what one comes back with', () => {
     expect(isSignedIn(late)).toBe(false)
   })
 
-  test('says by `iss` whose it is, where the provider says that it does', async () => {
+  test('names its issuer in `iss`, if the provider says that it does', async () => {
     const ada = await known('iss')
     for (const [iss, status] of [
       [undefined, 502],
@@ -159,7 +159,7 @@ describe('OA1, OA5: what one comes back with', () => {
     ).toBe(502)
   })
 
-  test('is an answer of the provider alone: what it refuses is said', async () => {
+  test('may be a refusal, which the page explains', async () => {
     const jar = newJar(api)
     const { asked } = await goTo(jar, 'corp')
     const query = new URLSearchParams({ error: 'access_denied', state: asked.get('state')! })
@@ -167,7 +167,7 @@ describe('OA1, OA5: what one comes back with', () => {
     expect([said.status, said.text.includes('Fjord did not let you go on')]).toEqual([403, true])
   })
 
-  test('for whoever is nobody’s provider there is nothing', async () => {
+  test('is not found for an unknown provider', async () => {
     const jar = newJar(api)
     for (const path of ['/signin/with/nobody', '/signin/with/nobody/callback?code=x&state=y'])
       expect((await jar.open(path)).status).toBe(404)
@@ -175,7 +175,7 @@ describe('OA1, OA5: what one comes back with', () => {
 })
 
 describe('Each kind has its own rules', () => {
-  test('Google proves addresses of gmail.com and of the domain that it hosts', async () => {
+  test('Google proves addresses at gmail.com and at the domain it hosts', async () => {
     for (const [email, hd, isProved] of [
       ['gmail.com', undefined, true],
       ['fjord.test', 'fjord.test', true],
@@ -191,7 +191,7 @@ describe('Each kind has its own rules', () => {
     }
   })
 
-  test('Microsoft has an issuer for each tenant, which has to be one of ours, and proves no address', async () => {
+  test('Microsoft has an issuer for each tenant, which must be configured, and proves no address', async () => {
     for (const provider of ['microsoft', 'tenants']) {
       for (const [tid, status] of [
         [TENANT, 303],
@@ -208,7 +208,7 @@ describe('Each kind has its own rules', () => {
     }
   })
 
-  test('GitHub is asked for the addresses that it has verified', async () => {
+  test('GitHub is asked for its verified addresses', async () => {
     const email = `${crypto.randomUUID()}@people.test`
     const id = Math.floor(Math.random() * 1e9)
     const emails = [
@@ -227,7 +227,7 @@ describe('Each kind has its own rules', () => {
     }
   })
 
-  test('OA3: Apple posts across sites, comes back by GET, and says "true" in a word', async () => {
+  test('OA3: Apple posts across sites, continues by GET, and sends "true" as a string', async () => {
     const [email, sub] = [`${crypto.randomUUID()}@people.test`, crypto.randomUUID()]
     const jar = newJar(api)
     const { asked, codeOf } = await goTo(jar, 'apple')
@@ -255,7 +255,7 @@ describe('Each kind has its own rules', () => {
   })
 })
 
-describe('OA2, OA3, Fault 19: an address that stands at userinfo', () => {
+describe('OA2, OA3, Fault 19: an address from userinfo', () => {
   const come = async (more: (sub: string, email: string) => Say) => {
     const [sub, email] = [crypto.randomUUID(), `${crypto.randomUUID()}@fjord.test`]
     const jar = newJar(api)
@@ -269,7 +269,7 @@ describe('OA2, OA3, Fault 19: an address that stands at userinfo', () => {
   }
   const well = (sub: string, email: string): Say => ({ userinfo: { sub, email, email_verified: true } })
 
-  test('counts as one in the token does', async () => {
+  test('counts like one in the token', async () => {
     expect(await come(well)).toEqual([303, '/signin/with/informs/join'])
   })
 
@@ -286,7 +286,7 @@ describe('OA2, OA3, Fault 19: an address that stands at userinfo', () => {
     ['with an error', (...of) => ({ ...well(...of), informs: { status: 500 } })],
     ['in ten megabytes', (...of) => ({ ...well(...of), informs: { megabytes: 10 } })],
     ['in silence', (...of) => ({ ...well(...of), informs: { delayMs: 60_000 } })],
-  ])('%s is none, and nobody comes in', async (_, lie) => {
+  ])('%s is refused, and nobody gets in', async (_, lie) => {
     expect(await come(lie)).toEqual([502, null])
   })
 
@@ -300,7 +300,7 @@ describe('OA2, OA3, Fault 19: an address that stands at userinfo', () => {
       'where the token has another',
       (sub, email) => ({ ...well(sub, email), claims: { sub, email: 'a@x.test' } }),
     ],
-  ])('%s is not proved by it: a mail goes there', async (_, lie) => {
+  ])('%s is not proved by it: a mail is sent there', async (_, lie) => {
     expect(await come(lie)).toEqual([303, '/signin/code?to=%2Fsignin%2Fwith%2Finforms%2Flink'])
   })
 })

@@ -42,7 +42,7 @@ const signsIn = async (provider: string, sub: string) => {
 const providersOf = async (id: string) => (await identitiesOf(api, id)).map(({ provider }) => provider).sort()
 
 describe('DL1: an account that is deleted, and may be restored', () => {
-  test('keeps its providers, which say that it was deleted, and sign in again once it is restored', async () => {
+  test('keeps its providers: they show that it was deleted, and sign in again once it is restored', async () => {
     const ada = await connected({ password_hash: null })
     const admin = await api.quickActor({ role: 'admin' })
     expect((await api.send('DELETE', `/v1/users/${ada.id}`, { token: admin.token })).status).toBe(204)
@@ -57,7 +57,7 @@ describe('DL1: an account that is deleted, and may be restored', () => {
     expect(await signsIn('corp', ada.sub)).toMatchObject({ status: 303, isIn: true })
   })
 
-  test('lets go of them when it is erased: whoever comes then is somebody new', async () => {
+  test('loses them when it is erased: whoever comes then is a new person', async () => {
     const ada = await connected()
     const admin = await api.quickActor({ role: 'admin' })
     await api.send('DELETE', `/v1/users/${ada.id}`, { token: admin.token })
@@ -73,7 +73,7 @@ describe('DL1: an account that is deleted, and may be restored', () => {
 })
 
 describe('SE2: what a thief has connected', () => {
-  test('stays through a reset, as a passkey of theirs does, and goes by the link that its notice brought', async () => {
+  test('stays after a reset, as a passkey does, and is removed with the link in its notice', async () => {
     const ada = await connected()
     const thief = await connectsOwn((await api.signIn(ada)).token)
     const notice = linkIn((await api.mailsTo(ada.email))[0]!).token
@@ -90,7 +90,7 @@ describe('SE2: what a thief has connected', () => {
     expect(open).toEqual([])
   })
 
-  test('goes with the undo of a move to another address, where it came since; and what was there before stays', async () => {
+  test('is removed by undoing a change of address, if it was added since; what was there before stays', async () => {
     const ada = await connected()
     const { access_token: token } = await api.logIn(ada)
     const moved = newAddress()

@@ -38,7 +38,7 @@ const link = (userId: string, provider = 'corp', subject: string = crypto.random
     .then(() => subject)
 
 describe('Connecting', () => {
-  test('is begun on the security page, ends the other sessions, and is told with a link that takes it back', async () => {
+  test('starts on the security page, ends the other sessions, and is reported with a link that undoes it', async () => {
     const { ada, jar } = await signedIn()
     const other = await api.signIn(ada)
     const sub = crypto.randomUUID()
@@ -60,13 +60,13 @@ describe('Connecting', () => {
     expect(await api.historyOf(ada.id)).toContain('identity.unlinked')
   })
 
-  test('OA1: a callback that was begun by GET connects nothing to the session that is there', async () => {
+  test('OA1: a callback that was started by GET connects nothing to the present session', async () => {
     const { ada, jar } = await signedIn()
     await comeFrom(jar, 'corp', { sub: crypto.randomUUID(), email: ada.email, email_verified: true })
     expect(await identitiesOf(api, ada.id)).toEqual([])
   })
 
-  test('OA1: it is bound to the session that began', async () => {
+  test('OA1: is bound to the session that started it', async () => {
     const { ada, jar } = await signedIn()
     const eve = await api.person({ email_verified_at: 1 })
     const { back } = await connect(jar)
@@ -114,7 +114,7 @@ describe('Connecting', () => {
     expect(await identitiesOf(api, ada.id)).toEqual([])
   })
 
-  test('of two callbacks at once one connects', async () => {
+  test('succeeds for one of two callbacks at once', async () => {
     const [one, two] = [await signedIn(), await signedIn()]
     const sub = crypto.randomUUID()
     const begun = [await connect(one.jar), await connect(two.jar)]
@@ -141,7 +141,7 @@ describe('Disconnecting', () => {
     expect((await api.mailsTo(ada.email))[0]!.subject).toContain('was disconnected')
   })
 
-  test('leaves the last way in, also where two are taken away at once', async () => {
+  test('leaves the last way in, even if two are removed at once', async () => {
     const ada = await api.person({ email_verified_at: 1, password_hash: null })
     const { token } = await api.signIn(ada)
     await link(ada.id, 'corp')
@@ -163,7 +163,7 @@ describe('Disconnecting', () => {
     expect((await remove(String(usable[0]!.id))).status).toBe(409)
   })
 
-  test('is for one’s own alone', async () => {
+  test('is only possible for one’s own', async () => {
     const [ada, eve] = [await api.person(), await api.person()]
     await link(ada.id)
     const { token } = await api.signIn(eve)
@@ -172,7 +172,7 @@ describe('Disconnecting', () => {
   })
 })
 
-test('MF6: whoever owes a factor, and has shown a password alone, connects and disconnects nothing', async () => {
+test('MF6: somebody who must show a factor, and has only shown a password, cannot connect or disconnect anything', async () => {
   const strict = openApi({ ...api.bindings, SECOND_FACTOR: 'everybody' })
   const ada = await api.person({ email_verified_at: 1 })
   const before = await link(ada.id, 'corp')
@@ -204,7 +204,7 @@ test('MF6: whoever owes a factor, and has shown a password alone, connects and d
   expect(await identitiesOf(api, bob.id)).toMatchObject([{ provider: 'corp', subject: sub }])
 })
 
-test('SE1: whoever has nothing but a provider proves again who they are by it', async () => {
+test('SE1: somebody who only has a provider reauthenticates with it', async () => {
   const ada = await api.person({ email_verified_at: 1, password_hash: null })
   const sub = await link(ada.id)
   const jar = newJar(api)

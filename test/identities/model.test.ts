@@ -159,7 +159,7 @@ describe('OA1, OA3: in every order of requests at once', () => {
     expect(search(start, { ...ALL, [without]: false }, faultOf).fault).toBeDefined()
   }
 
-  test('a subject is one person’s, whoever connects it or joins by it', () => {
+  test('a subject belongs to one person, whoever connects it or signs up with it', () => {
     both(
       startOf(
         [{}, {}],
@@ -200,7 +200,7 @@ describe('OA1, OA3: in every order of requests at once', () => {
     )
   })
 
-  test('the last way in stays, whatever is taken away beside it', () => {
+  test('the last way in stays, whatever else is removed', () => {
     const two = { hasPassword: false, identities: ['s', 't'] }
     both(
       startOf(
@@ -263,7 +263,7 @@ describe('OA1, OA3: in every order of requests at once', () => {
     )
   })
 
-  test('whose session a reset has ended connects nothing after it', () => {
+  test('a session that a reset has ended connects nothing afterwards', () => {
     const requests: Parameters<typeof startOf>[1] = [
       ['link', 0, 's'],
       ['reset', 0, ''],
@@ -272,7 +272,7 @@ describe('OA1, OA3: in every order of requests at once', () => {
     both(startOf([{}], requests), 'isStill', nothingLate)
   })
 
-  test('what is erased does not come back by a page for joining that was kept', () => {
+  test('an erased account does not come back through a sign-up page that was kept open', () => {
     const notYet = { isActive: false, hasPassword: false, sessions: [] }
     const start = startOf(
       [notYet],

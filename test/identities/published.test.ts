@@ -33,8 +33,8 @@ async function known(provider: string) {
 }
 const pass = (ms: number) => vi.setSystemTime(Date.now() + ms)
 
-describe('Fault 19: what a provider has published, and is not so', () => {
-  test('is read anew a minute after it was, once somebody was not signed in by it', async () => {
+describe('Fault 19: outdated metadata of a provider', () => {
+  test('is read again after a minute, once a sign-in with it failed', async () => {
     const say = { claims: { sub: await known('moves') } }
     await change('/moves', { metadata: { token_endpoint: `${url}/nowhere` } })
     expect(await signIn('moves', say)).toEqual([502, false])
@@ -51,7 +51,7 @@ describe('Fault 19: what a provider has published, and is not so', () => {
     expect(await timesRead('/moves')).toBe(2)
   })
 
-  test('and so are its keys, where there is another under the same name', async () => {
+  test('is read again with its keys, if one was replaced under the same name', async () => {
     const say = { claims: { sub: await known('rekeyed') } }
     expect(await signIn('rekeyed', say)).toEqual([303, true])
     await change('/rekeyed', { keys: 'other' })
@@ -61,7 +61,7 @@ describe('Fault 19: what a provider has published, and is not so', () => {
     expect(await signIn('rekeyed', say)).toEqual([502, false])
   })
 
-  test('is used for the rest of its hour where it cannot be read anew', async () => {
+  test('is used for the rest of its hour if it cannot be read again', async () => {
     const sub = await known('stale')
     const jar = newJar(api)
     const { back } = await goTo(jar, 'stale')

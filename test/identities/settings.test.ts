@@ -24,7 +24,7 @@ const withList = (providers: unknown, more: object = {}) =>
   })
 const LOCAL = { ISSUER: 'http://localhost:8787', PASSWORD_HASHES: 'full', OUTBOUND_LOCAL: 'on' }
 
-describe('SC1: a list of providers that nobody could sign in by, or that lets in whom it should not', () => {
+describe('SC1: a list of providers that could not work, or that would let in the wrong people', () => {
   const unfit: [string, unknown, object?][] = [
     ['is not JSON', ''],
     ['is not JSON', '[{'],
@@ -109,23 +109,26 @@ describe('SC1: a list of providers that nobody could sign in by, or that lets in
     ['has a value that stands in AUDIENCE too', [{ ...oidc, client_secret: 'roster' }]],
   ]
 
-  test.each(unfit)('%s: is refused by a sentence that has none of its values', (wrong, providers, more) => {
-    const entries = Array.isArray(providers) ? providers : []
-    try {
-      withList(providers, more).config()
-      expect.unreachable()
-    } catch (error) {
-      const { names, sentences } = error as { names: string[]; sentences: string[] }
-      expect([names, sentences]).toEqual([['IDENTITY_PROVIDERS'], [expect.stringContaining(wrong)]])
-      expect(sentences[0]).toMatch(/^IDENTITY_PROVIDERS .+\. Write a JSON list of providers as docs\//)
-      for (const value of entries.flatMap((entry) => [
-        entry?.issuer,
-        entry?.client_secret,
-        entry?.private_key,
-      ]))
-        if (value && value !== 'x' && value !== 'roster') expect(sentences[0]).not.toContain(value)
-    }
-  })
+  test.each(unfit)(
+    '%s: is refused with a sentence that contains none of its values',
+    (wrong, providers, more) => {
+      const entries = Array.isArray(providers) ? providers : []
+      try {
+        withList(providers, more).config()
+        expect.unreachable()
+      } catch (error) {
+        const { names, sentences } = error as { names: string[]; sentences: string[] }
+        expect([names, sentences]).toEqual([['IDENTITY_PROVIDERS'], [expect.stringContaining(wrong)]])
+        expect(sentences[0]).toMatch(/^IDENTITY_PROVIDERS .+\. Write a JSON list of providers as docs\//)
+        for (const value of entries.flatMap((entry) => [
+          entry?.issuer,
+          entry?.client_secret,
+          entry?.private_key,
+        ]))
+          if (value && value !== 'x' && value !== 'roster') expect(sentences[0]).not.toContain(value)
+      }
+    },
+  )
 
   test('is none of these', () => {
     const fine: [unknown, object?][] = [
@@ -144,7 +147,7 @@ describe('SC1: a list of providers that nobody could sign in by, or that lets in
   })
 })
 
-test('SC1: an id such as those of an object’s own members is a name like another', async () => {
+test('SC1: an id like the names of an object’s own members is an ordinary id', async () => {
   const api = withList([
     { ...oidc, id: 'constructor' },
     { ...oidc, client_secret: 'b', id: 'link' },

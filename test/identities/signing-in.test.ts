@@ -17,8 +17,8 @@ const userAt = async (email: string) =>
   (await api.sql('SELECT * FROM users WHERE email = ? AND deleted_at IS NULL', [email]))[0]
 const newest = async (email: string) => /code, .*: (\d{8})$/m.exec((await api.mailsTo(email))[0]!.text)![1]!
 
-describe('Whoever has no account', () => {
-  test('OA3: gets one after a page with name, address and a button, and is signed in by provider and subject from then on', async () => {
+describe('Somebody without an account', () => {
+  test('OA3: gets one after a page with name, address and a button, and is recognised by provider and subject from then on', async () => {
     const [email, sub] = [newAddress(), newSubject()]
     const jar = newJar(api)
     const back = await comeFrom(jar, 'corp', { sub, email, email_verified: true, name: 'Ada Lovelace' })
@@ -49,7 +49,7 @@ describe('Whoever has no account', () => {
     expect([other.to?.startsWith('/signin?done=connect'), isSignedIn(eve)]).toEqual([true, false])
   })
 
-  test('gets none twice, where the button is pressed twice', async () => {
+  test('gets only one if the button is pressed twice', async () => {
     const [email, sub] = [newAddress(), newSubject()]
     const jar = newJar(api)
     await comeFrom(jar, 'corp', { sub, email, email_verified: true })
@@ -61,7 +61,7 @@ describe('Whoever has no account', () => {
     expect(await api.sql('SELECT count(*) AS n FROM users WHERE email = ?', [email])).toEqual([{ n: 1 }])
   })
 
-  test('gets none twice, where the first has another address by now and came away from the provider', async () => {
+  test('gets only one if the first has another address by now and was disconnected from the provider', async () => {
     const [email, sub] = [newAddress(), newSubject()]
     const jar = newJar(api)
     await comeFrom(jar, 'corp', { sub, email, email_verified: true })
@@ -77,7 +77,7 @@ describe('Whoever has no account', () => {
     expect([late.status, await userAt(email), (await userAt(moved))?.id]).toEqual([400, undefined, id])
   })
 
-  test('has the address kept as it is shown, whatever stands around it at the provider', async () => {
+  test('has the address stored as it is shown, whatever the provider has around it', async () => {
     const email = newAddress()
     const jar = newJar(api)
     await comeFrom(jar, 'corp', { sub: newSubject(), email: ` ${email}\n`, email_verified: true })
@@ -85,7 +85,7 @@ describe('Whoever has no account', () => {
     expect(await userAt(email)).toMatchObject({ email, email_normalized: email })
   })
 
-  test('gets none where none is to be made', async () => {
+  test('gets none if sign-up is closed', async () => {
     const claims = () => ({ sub: newSubject(), email: newAddress(), email_verified: true })
     const closed = openWithProviders({ SIGNUP: 'closed' })
     const domains = openWithProviders({ SIGNUP_DOMAINS: 'other.test', EMAIL_VERIFICATION: 'required' })
@@ -150,7 +150,7 @@ describe('OA3: an address that is verified on both sides', () => {
     expect(await identitiesOf(api, eve.id)).toEqual([])
   })
 
-  test('is connected at once where the provider is trusted with the domain, and nowhere else', async () => {
+  test('is connected at once only if the provider is trusted with the domain', async () => {
     const ada = await api.person({ email: newAddress(), email_verified_at: 1 })
     const session = await api.signIn(ada)
     const jar = newJar(api)
@@ -164,7 +164,7 @@ describe('OA3: an address that is verified on both sides', () => {
   })
 })
 
-test('MF6: where a factor is due, a trusted provider connects nothing and ends nothing before it', async () => {
+test('MF6: if a factor is due, a trusted provider connects nothing and ends nothing before it is shown', async () => {
   const { addTotp } = await import('../support/factors.ts')
   const ada = await api.person({ email: newAddress(), email_verified_at: 1 })
   await addTotp(api, ada)
@@ -180,7 +180,7 @@ test('MF6: where a factor is due, a trusted provider connects nothing and ends n
   expect([isSignedIn(jar), (await identitiesOf(api, ada.id)).length]).toEqual([true, 1])
 })
 
-describe('OA3: whoever registered an address before its owner', () => {
+describe('OA3: somebody who registered an address before its owner', () => {
   test('keeps nothing of it: password, session and link are void', async () => {
     const email = newAddress()
     const body = { email, password: PASSWORD, name: 'Mallory' }
@@ -219,7 +219,7 @@ describe('OA3: whoever registered an address before its owner', () => {
 })
 
 describe('OA3: an address that the provider does not prove', () => {
-  test('takes a mail, and nothing changes until its code is used', async () => {
+  test('needs a mail, and nothing changes until its code is used', async () => {
     const ada = await api.person({ email: newAddress('elsewhere.test'), email_verified_at: 1 })
     const sub = newSubject()
     const jar = newJar(api)
@@ -239,7 +239,7 @@ describe('OA3: an address that the provider does not prove', () => {
     expect(await identitiesOf(api, ada.id)).toEqual([{ provider: 'corp', subject: sub, email: ada.email }])
   })
 
-  test('works where no code signs in else, and makes no account where none is to be made', async () => {
+  test('works even if codes are off, and makes no account if sign-up is closed', async () => {
     const off = openWithProviders()
     const ada = await off.person({ email: newAddress('elsewhere.test'), email_verified_at: 1 })
     const jar = newJar(off)
@@ -254,7 +254,7 @@ describe('OA3: an address that the provider does not prove', () => {
     expect((await newJar(off).open('/signin/code')).status).toBe(404)
   })
 
-  test('and one that gives no address says what to do', async () => {
+  test('and without any address the page says what to do', async () => {
     const said = await comeFrom(newJar(api), 'corp', { sub: newSubject() })
     expect([said.status, said.text.includes('Fjord gave us no address')]).toEqual([403, true])
   })
@@ -302,7 +302,7 @@ describe('An account that may not enter', () => {
   })
 })
 
-test('A page of another site sends nobody to a provider before they press', async () => {
+test('A page of another site cannot send anybody to a provider before they press the button', async () => {
   const jar = newJar(api)
   const page = await jar.open('/signin/with/corp?to=/account')
   expect([page.status, page.to, page.text.includes('Continue with Fjord')]).toEqual([200, null, true])

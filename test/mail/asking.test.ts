@@ -4,7 +4,7 @@ import worker from '../../src/index.ts'
 import { type Api, linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { freshUpstreams, readinessOf } from '../support/upstreams.ts'
 
-/** What asking for mails and sending them costs others: nothing. */
+/** Asking for mails and sending them must cost others nothing. */
 
 const newAddress = () => `${crypto.randomUUID()}@people.test`
 const post = (api: Api, path: string, body: object, token?: string) => api.send('POST', path, { body, token })
@@ -15,7 +15,7 @@ async function runMailCron(api: Api) {
   await waitOnExecutionContext(context)
 }
 
-test('RL6, HX3: subaddresses of one mailbox get three mails together, whoever signs up with them', async () => {
+test('RL6, HX3: subaddresses of one mailbox get three mails in all, whoever signs up with them', async () => {
   const api = openApi({ EMAIL_VERIFICATION: 'required' })
   const mailbox = crypto.randomUUID()
   const addresses = Array.from({ length: 5 }, (_, i) => `${mailbox}+${i}@people.test`)
@@ -46,7 +46,7 @@ test('RL6, HX10: a fourth invitation or change to one address within an hour is 
   expect(count).toBe(6)
 })
 
-test('RL6: above MAILS_PER_HOUR the deployment mails no stranger any more, but tells of changes', async () => {
+test('RL6: above MAILS_PER_HOUR the deployment no longer mails strangers, but still reports changes', async () => {
   const own = await freshUpstreams()
   const api = openApi({ ...own.bindings, MAILS_PER_HOUR: '2' })
   const people = [await api.person({ email_verified_at: 1 }), await api.person(), await api.person()]
@@ -64,7 +64,7 @@ test('RL6: above MAILS_PER_HOUR the deployment mails no stranger any more, but t
   expect(await api.mailsTo(people[0]!.email)).toHaveLength(2)
 })
 
-test('Fault 17: what the mail service refuses for good is dead at once, with the reason', async () => {
+test('Fault 17: a mail that the service refuses for good is given up at once, with the reason', async () => {
   const own = await freshUpstreams()
   const api = openApi(own.bindings)
   for (const [status, isDead] of [
@@ -86,7 +86,7 @@ test('Fault 17: what the mail service refuses for good is dead at once, with the
   }
 })
 
-test('Fault 17: a wrong key of the mail service kills no mail: they go when it has been put right', async () => {
+test('Fault 17: with a wrong key of the mail service no mail is given up: they go once it is corrected', async () => {
   const own = await freshUpstreams()
   const ada = await openApi(own.bindings).person()
   const wrong = openApi({ ...own.bindings, RESEND_API_KEY: `re_${crypto.randomUUID()}` })
@@ -115,7 +115,7 @@ test('Fault 17: a mail does not outlive its link or its user', async () => {
   expect((await api.send('GET', '/ready', { token })).body.mail).toMatchObject({ waiting: 0 })
 })
 
-test('RS2: a code lives from when its mail was sent, not from when it was asked for', async () => {
+test('RS2: a code’s life begins when its mail is sent, not when it is asked for', async () => {
   const own = await freshUpstreams()
   const api = openApi(own.bindings)
   const ada = await api.person({ email_verified_at: 1 })
@@ -129,7 +129,7 @@ test('RS2: a code lives from when its mail was sent, not from when it was asked 
   expect((await post(api, '/v1/auth/reset_password', body)).status).toBe(204)
 })
 
-test('Every mail that somebody asked for says when, from where and with what, in words of ours', async () => {
+test('Every mail that somebody asked for says when, from where and with what program, in our own words', async () => {
   const api = openApi()
   const ada = await api.person()
   const headers = { 'user-agent': 'Mozilla/5.0 (Windows NT 10.0) Firefox/130.0 https://evil.test' }
@@ -139,7 +139,7 @@ test('Every mail that somebody asked for says when, from where and with what, in
   expect(mail!.text).not.toContain('evil.test')
 })
 
-test('What a stranger sends with a key is nothing to another, and a repeat after a purge makes nobody anew', async () => {
+test('A stranger’s idempotency key has no effect on another’s, and a repeat after a purge does not make the user again', async () => {
   const api = openApi()
   const admin = await api.quickActor({ role: 'admin' })
   const headers = { 'idempotency-key': crypto.randomUUID() }
@@ -156,7 +156,7 @@ test('What a stranger sends with a key is nothing to another, and a repeat after
   expect(await api.sql('SELECT id FROM users WHERE email = ?', [first])).toEqual([])
 })
 
-test('A kept answer keeps its status when the mode changes, and its key counts for a day', async () => {
+test('A stored answer keeps its status when the mode changes, and its key is valid for a day', async () => {
   const [optional, required] = [openApi(), openApi({ EMAIL_VERIFICATION: 'required' })]
   const headers = { 'idempotency-key': crypto.randomUUID() }
   const email = newAddress()

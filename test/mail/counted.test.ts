@@ -5,7 +5,7 @@ import { addPasskey, addTotp, answerOf, codeOf, withinOneStep } from '../support
 import { limiter } from '../support/limiter.ts'
 import { freshUpstreams, readinessOf } from '../support/upstreams.ts'
 
-/** Whoever asks for a mail is counted, also who manages; and no loop of changes is a mail cannon. */
+/** Everybody who asks for a mail is counted, even those who manage, and no loop of changes is a mail cannon. */
 
 const newAddress = () => `${crypto.randomUUID()}@people.test`
 const manager = (api: Api) => api.quickActor({ role: 'manager', email_verified_at: 1 })
@@ -25,7 +25,7 @@ test('RL6, HX10: of twelve links that a manager has sent to one user, three are 
   }
 })
 
-test('RL6: what a stranger asks for does not use up what a manager may send to a user', async () => {
+test('RL6: strangers’ requests do not use up what a manager may send to a user', async () => {
   const api = openApi()
   const [boss, ada] = [await manager(api), await api.person({ email_verified_at: 1 })]
   for (let i = 0; i < 5; i++)
@@ -34,7 +34,7 @@ test('RL6: what a stranger asks for does not use up what a manager may send to a
   expect([sent.status, (await api.mailsTo(ada.email)).length]).toEqual([204, 4])
 })
 
-test('RL6, HX10: a fourth user whom a manager gives addresses of one mailbox within an hour stays as they are', async () => {
+test('RL6, HX10: when a manager gives users addresses of one mailbox, the fourth within an hour stays unchanged', async () => {
   const api = openApi()
   const boss = await manager(api)
   const mailbox = crypto.randomUUID()
@@ -54,11 +54,11 @@ test('RL6, HX10: a fourth user whom a manager gives addresses of one mailbox wit
   ])
 })
 
-test('RL6: who manages asks for a thousand mails an hour, of every kind together', async () => {
+test('RL6: somebody who manages may cause a thousand mails an hour, of all kinds together', async () => {
   const api = openApi()
   const boss = await manager(api)
   await api.send('POST', `/v1/users/${(await api.person()).id}/send_reset`, { token: boss.token })
-  // Of what was counted just now, whatever it is, as if there had been so many.
+  // Raises whatever was counted just now, as if there had been this many more.
   await api.sql('UPDATE throttles SET attempts = attempts + 998 WHERE attempts < 900')
   const ask = async (path: string) =>
     (await api.send('POST', `/v1/users/${(await api.person()).id}/${path}`, { token: boss.token })).status
@@ -70,7 +70,7 @@ test('RL6: who manages asks for a thousand mails an hour, of every kind together
   expect(invited.status).toBe(429)
 })
 
-test('RL6: whoever disables and enables a user in a loop sends three notices of each an hour, and is no reason to keep others from sending theirs', async () => {
+test('RL6: disabling and enabling a user in a loop sends three notices of each an hour, and does not use up those of others', async () => {
   const api = openApi()
   const [boss, other] = [await manager(api), await manager(api)]
   const ada = await api.person({ email_verified_at: 1 })
@@ -88,7 +88,7 @@ test('RL6: whoever disables and enables a user in a loop sends three notices of 
   expect(await api.mailsTo(ada.email)).toHaveLength(8)
 })
 
-test('RL6: what a session changes of its own account in a loop is told three times an hour and kind, and keeps no other session from telling', async () => {
+test('RL6: changes that a session makes to its account in a loop are reported three times per hour and kind, and do not use up those of other sessions', async () => {
   const api = openApi()
   const ada = await api.actor({ email_verified_at: 1 })
   const other = (await api.logIn(ada)).access_token
@@ -126,7 +126,7 @@ test('RL6: what a session changes of its own account in a loop is told three tim
   expect(await told(/password/i)).toBe(3)
 })
 
-test('RL6, MF6: of factors each that one session adds is told, twenty in an hour; then none is added, but by another session', async () => {
+test('RL6, MF6: each factor that a session adds is reported, up to twenty an hour; then only another session can add one', async () => {
   const api = openApi()
   const ada = await api.actor({ email_verified_at: 1 })
   const passkey = await addPasskey(api, ada)
@@ -157,7 +157,7 @@ test('RL6, MF6: of factors each that one session adds is told, twenty in an hour
   expect(await told('added')).toBe(21)
 })
 
-test('RL6: above MAILS_PER_HOUR whoever is signed in is mailed for, and whoever is not is not', async () => {
+test('RL6: above MAILS_PER_HOUR only signed-in users cause mails', async () => {
   const api = openApi({ ...(await freshUpstreams()).bindings, MAILS_PER_HOUR: '1' })
   const boss = await manager(api)
   const stranger = await api.person({ email_verified_at: 1 })
@@ -182,7 +182,7 @@ test('RL6: above MAILS_PER_HOUR whoever is signed in is mailed for, and whoever 
   expect(readinessOf((await api.send('GET', '/ready', { token })).body)).toBe('degraded')
 })
 
-test('RL6: where the old mailbox has had its share, confirming a new address says so, and writes nothing', async () => {
+test('RL6: if the old mailbox has reached its limit, confirming a new address says so, and writes nothing', async () => {
   const api = openApi()
   const ada = await api.quickActor({ email_verified_at: 1 })
   const email = newAddress()
@@ -195,13 +195,13 @@ test('RL6: where the old mailbox has had its share, confirming a new address say
   expect(answers.map(({ status }) => status)).toEqual([202, 202, 202, 429])
   const approvals = (await api.mailsTo(ada.email)).filter(({ subject }) => subject.startsWith('Approve'))
   expect(approvals).toHaveLength(3)
-  // The last that was sent still works.
+  // The last link that was sent still works.
   const approve = linkIn(approvals[0]!).token
   const approved = await api.send('POST', '/v1/auth/approve_email_change', { body: { token: approve } })
   expect(approved.status).toBe(204)
 })
 
-test('HX10: a link that a manager has sent says that an administrator asked for it, and not from where', async () => {
+test('HX10: a mail sent by a manager says that an administrator asked for it, and not from where', async () => {
   const api = openApi()
   const boss = await manager(api)
   const ada = await api.person()
@@ -219,7 +219,7 @@ test('HX10: a link that a manager has sent says that an administrator asked for 
   expect((await api.send('POST', '/v1/auth/reset_password', { body: reset })).status).toBe(204)
 })
 
-test('Every notice has one link of ours, to the page that does what it speaks of', async () => {
+test('Every notice has one link, to the page that does what the notice offers', async () => {
   const api = openApi({ EMAIL_VERIFICATION: 'required' })
   const ada = await api.quickActor({ email_verified_at: 1 })
   await api.send('POST', '/v1/auth/signup', { body: { email: ada.email, password: PASSWORD, name: 'Eve' } })
@@ -257,7 +257,7 @@ test('RL2: wrong passwords with a link use up no tries of its code, and wrong co
   expect(await verify({ token: second.token, password: PASSWORD })).toBe(204)
 })
 
-test('HX10: an address that a manager typed is repeated in no mail where it could be a link', async () => {
+test('HX10: no mail repeats an address that a manager typed if it could become a link', async () => {
   const api = openApi()
   const [boss, ada] = [await manager(api), await api.person({ email_verified_at: 1 })]
   const email = `www.evil.example/login${Date.now()}@people.test`
@@ -268,7 +268,7 @@ test('HX10: an address that a manager typed is repeated in no mail where it coul
 
 const apiHere = openApi()
 
-test('HX3, RS5: a password that nobody could look at is none of the five of its link', async () => {
+test('HX3, RS5: a password that could not be checked does not count among the five of its link', async () => {
   const none = openApi({ RATE_LIMIT_HASHES: limiter(0) })
   const ada = await apiHere.person()
   await apiHere.send('POST', '/v1/auth/resend_verification', { body: { email: ada.email } })
@@ -282,7 +282,7 @@ test('HX3, RS5: a password that nobody could look at is none of the five of its 
 test.each([
   ['factors/mail_code', {}],
   ['change_email', { new_email: 'elsewhere@people.test', current_password: PASSWORD }],
-])('RV1, RL6: a token that has ended uses up no mails of its owner by %s', async (path, body) => {
+])('RV1, RL6: a void token cannot use up its owner’s mails by %s', async (path, body) => {
   const ada = await apiHere.actor({ email_verified_at: 1 })
   await apiHere.send('POST', '/v1/auth/logout_all', { token: ada.token })
   const asked = async (token: string) =>

@@ -12,7 +12,7 @@ const owner = () => api.actor({ email_verified_at: Date.now() })
 const undo = (body: object) => api.send('POST', '/v1/auth/undo_email_change', { body })
 const canLogIn = async (email: string) =>
   (await api.send('POST', '/v1/auth/login', { body: { email, password: PASSWORD } })).status === 200
-/** The change was asked for with the password, which opens nothing any more: the mailbox gives a new one. */
+/** The change was requested with the password, which is void now: the mailbox gives a new one. */
 const getsBackIn = async (email: string) => {
   const before = await canLogIn(email)
   await api.send('POST', '/v1/auth/forgot_password', { body: { email } })
@@ -33,7 +33,7 @@ test('SE2: the old address logs in until the new one confirms', async () => {
   expect(await api.historyOf(ada.id)).toContain('email.changed')
 })
 
-test('SE2: of two changes that were asked for only the last can be confirmed, by code as well', async () => {
+test('SE2: of two requested changes only the last can be confirmed, by code as well', async () => {
   const [ada, first, second] = [await owner(), newAddress(), newAddress()]
   await ask(ada, first)
   await ask(ada, second)
@@ -43,7 +43,7 @@ test('SE2: of two changes that were asked for only the last can be confirmed, by
   expect((await api.send('GET', '/v1/users/me', { token: ada.token })).body.email).toBe(second)
 })
 
-test('SE2: the old address is told, and takes the change back within seven days, ending every session', async () => {
+test('SE2: the old address is told, and can undo the change within seven days, which ends every session', async () => {
   const [ada, email] = [await owner(), newAddress()]
   await ask(ada, email)
   const notice = (await api.mailsTo(ada.email))[0]!
@@ -59,7 +59,7 @@ test('SE2: the old address is told, and takes the change back within seven days,
   expect((await undo({ token: linkIn(notice).token })).body.code).toBe('invalid_link')
 })
 
-test('SE2: before it is confirmed, undoing makes the change impossible', async () => {
+test('SE2: undoing a change before it is confirmed makes it impossible', async () => {
   const [ada, email] = [await owner(), newAddress()]
   await ask(ada, email)
   expect((await undo({ token: (await newest(ada.email)).token })).status).toBe(204)
@@ -67,7 +67,7 @@ test('SE2: before it is confirmed, undoing makes the change impossible', async (
   expect(await getsBackIn(ada.email)).toBe(true)
 })
 
-test('SE2: the seven days begin with the confirmation, and end', async () => {
+test('SE2: the seven days start with the confirmation, and end', async () => {
   const [ada, email] = [await owner(), newAddress()]
   await ask(ada, email)
   const passDays = (days: number) =>
@@ -101,7 +101,7 @@ test('SE2: the first owner can still undo after somebody has changed the address
   ])
 })
 
-test('Asking needs the password, and an address that is another and is one', async () => {
+test('Asking needs the password, and a valid address that differs from the present one', async () => {
   const ada = await api.actor()
   expect((await ask(ada, newAddress(), 'not the password at all')).body.code).toBe('wrong_password')
   expect((await ask(ada, ada.email.toUpperCase())).status).toBe(422)
@@ -109,7 +109,7 @@ test('Asking needs the password, and an address that is another and is one', asy
   expect(await api.mailsTo(ada.email)).toEqual([])
 })
 
-test('LE3: an address that is taken is asked for like any other, and confirming it answers 409', async () => {
+test('LE3: a taken address can be asked for like any other, and confirming it answers 409', async () => {
   const [ada, eve] = [await api.actor(), await api.person({ email_verified_at: 1 })]
   const [taken, free] = [await ask(ada, eve.email), await ask(ada, newAddress())]
   expect([taken.status, taken.text]).toEqual([free.status, free.text])
@@ -119,7 +119,7 @@ test('LE3: an address that is taken is asked for like any other, and confirming 
   expect(await canLogIn(ada.email)).toBe(true)
 })
 
-test('SE2, RL6: an address that is to be changed hears of it, however often the one before has heard', async () => {
+test('SE2, RL6: an address that is to be replaced is told, however often the former one was told', async () => {
   const [ada, moved, evil] = [await owner(), newAddress(), newAddress()]
   for (const email of [newAddress(), newAddress(), moved]) expect((await ask(ada, email)).status).toBe(202)
   expect((await confirm(ada, { token: (await newest(moved)).token })).status).toBe(204)

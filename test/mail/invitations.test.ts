@@ -35,7 +35,7 @@ test('Somebody is invited, accepts by the link of the mail, and logs in as what 
   expect(list.body.data[0]).toMatchObject({ status: 'accepted', user_id: accepted.body.id })
 })
 
-test('SE3, RS1: of six who accept at once one succeeds, and afterwards nobody does', async () => {
+test('SE3, RS1: of six who accept at once, one succeeds, and nobody can afterwards', async () => {
   const email = newAddress()
   await invite(manager, { email })
   const { token, code } = await linkFor(email)
@@ -45,7 +45,7 @@ test('SE3, RS1: of six who accept at once one succeeds, and afterwards nobody do
   expect((await accept({ token, password: PASSWORD })).body.code).toBe('invalid_link')
 })
 
-test('AZ5: nobody invites to their own rank or above, nor sends or withdraws such an invitation', async () => {
+test('AZ5: nobody can invite to their own rank or above, nor resend or withdraw such an invitation', async () => {
   for (const role of ['manager', 'admin']) {
     expect((await invite(manager, { email: newAddress(), role })).body.code).toBe('outranked')
   }
@@ -55,7 +55,7 @@ test('AZ5: nobody invites to their own rank or above, nor sends or withdraws suc
   expect((await api.send('DELETE', `/v1/invitations/${body.id}`, by)).body.code).toBe('outranked')
 })
 
-test('AZ5: an invitation falls with its inviter', async () => {
+test('AZ5: an invitation becomes void with its inviter', async () => {
   for (const fall of ['disabled', 'demoted'] as const) {
     const inviter = await api.actor({ role: 'manager' })
     const email = newAddress()
@@ -68,7 +68,7 @@ test('AZ5: an invitation falls with its inviter', async () => {
   }
 })
 
-test('AZ5: what a service invites to stands as long as its owner answers for it', async () => {
+test('AZ5: a service’s invitation is valid as long as its owner may invite', async () => {
   const owner = await api.actor({ role: 'admin' })
   const { client_id, client_secret } = await addApp(api, {
     by: owner.token,
@@ -104,7 +104,7 @@ test('AZ5: what a service invites to stands as long as its owner answers for it'
   expect((await accept({ token, password: PASSWORD })).status).toBe(201)
 })
 
-test('Sent again, an invitation has a new link; withdrawn, it has none; both again and again', async () => {
+test('A resent invitation has a new link, a withdrawn one has none, and both can be repeated', async () => {
   const email = newAddress()
   const { body } = await invite(manager, { email })
   const first = await linkFor(email)
@@ -122,7 +122,7 @@ test('Sent again, an invitation has a new link; withdrawn, it has none; both aga
   }
 })
 
-test('Who has an account is not invited, and a second invitation replaces the first', async () => {
+test('Somebody with an account is not invited, and a second invitation replaces the first', async () => {
   const ada = await api.person({ email_verified_at: Date.now() })
   expect((await invite(admin, { email: ada.email.toUpperCase() })).body.code).toBe('email_taken')
   const email = newAddress()
@@ -133,7 +133,7 @@ test('Who has an account is not invited, and a second invitation replaces the fi
   expect((await accept({ token: (await linkFor(email)).token, password: PASSWORD })).status).toBe(201)
 })
 
-test('Who signed up meanwhile keeps their account', async () => {
+test('Somebody who signed up meanwhile keeps their account', async () => {
   const email = newAddress()
   await invite(admin, { email })
   const { token } = await linkFor(email)
@@ -159,7 +159,7 @@ const endedWhy = async (id: unknown) => {
   return details.find(({ invitation_id }) => invitation_id === id)
 }
 
-test('HX5: who signs up with an invited address without proving it takes nothing of the invitation', async () => {
+test('HX5: somebody who signs up with an invited address without proving it gets nothing of the invitation', async () => {
   const email = newAddress()
   const { body } = await invite(admin, { email, name: 'Quetzal', role: 'manager' })
   const { token } = await linkFor(email)
@@ -178,12 +178,12 @@ test('HX5: who signs up with an invited address without proving it takes nothing
   await api.logIn({ email, password: PASSWORD })
 })
 
-test('HX5: who has not proved an address does not keep others from being invited to it', async () => {
+test('HX5: an account with an unproved address does not prevent an invitation to it', async () => {
   const eve = await api.person()
   expect((await invite(admin, { email: eve.email })).status).toBe(201)
 })
 
-test('LG2: whoever proves an invited address needs no invitation, and the history says so', async () => {
+test('LG2: somebody who proves an invited address needs no invitation, and the history says so', async () => {
   const email = newAddress()
   const { body } = await invite(admin, { email, role: 'manager' })
   await api.send('POST', '/v1/auth/signup', { body: { email, password: PASSWORD, name: 'Ada' } })
@@ -198,7 +198,7 @@ test('LG2: whoever proves an invited address needs no invitation, and the histor
   expect(await endedWhy(body.id)).toMatchObject({ role: 'manager', reason: 'has_account' })
 })
 
-test('AZ5: nobody replaces an invitation that they could not withdraw', async () => {
+test('AZ5: nobody can replace an invitation that they could not withdraw', async () => {
   const email = newAddress()
   const { body } = await invite(admin, { email, role: 'admin' })
   const refused = await invite(manager, { email })
@@ -210,7 +210,7 @@ test('AZ5: nobody replaces an invitation that they could not withdraw', async ()
   expect(await endedWhy(body.id)).toEqual({ invitation_id: body.id, role: 'admin', reason: 'replaced' })
 })
 
-test('SE1, HX2: to invite somebody above a user again needs what inviting them needs', async () => {
+test('SE1, HX2: resending an invitation to a role above user needs what inviting needs', async () => {
   const { body } = await invite(admin, { email: newAddress(), role: 'manager' })
   const stale = (await api.signIn(admin, Date.now() - 11 * 60_000)).token
   const path = `/v1/invitations/${body.id}`
@@ -226,7 +226,7 @@ test('SE1, HX2: to invite somebody above a user again needs what inviting them n
   expect([taken.status, taken.body.code]).toEqual([409, 'email_taken'])
 })
 
-test('An invitation says that it is void, and why, while its inviter may not invite', async () => {
+test('An invitation shows that it is void, and why, while its inviter may not invite', async () => {
   const inviter = await api.quickActor({ role: 'manager', email_verified_at: Date.now() })
   const headers = { 'idempotency-key': crypto.randomUUID() }
   const email = newAddress()
@@ -255,7 +255,7 @@ test('An invitation says that it is void, and why, while its inviter may not inv
   expect([again.status, again.body]).toEqual([201, { ...made.body, status: 'withdrawn' }])
 })
 
-test('An invitation that was accepted is not withdrawn any more', async () => {
+test('An accepted invitation cannot be withdrawn', async () => {
   const email = newAddress()
   const { body } = await invite(admin, { email })
   await accept({ token: (await linkFor(email)).token, password: PASSWORD })
@@ -269,7 +269,7 @@ test('An invitation that was accepted is not withdrawn any more', async () => {
   expect(await invitationOf(email)).toMatchObject({ withdrawn_at: null })
 })
 
-describe('Whoever gets an invited address, proved, needs no invitation to it:', () => {
+describe('Somebody who gets an invited address, proved, needs no invitation to it:', () => {
   const ended = async (email: string, id: string, userId: string) => {
     expect(await invitationOf(email)).toMatchObject({ withdrawn_at: expect.any(Number), user_id: userId })
     expect(await endedWhy(id)).toMatchObject({ reason: 'has_account' })
@@ -301,7 +301,7 @@ describe('Whoever gets an invited address, proved, needs no invitation to it:', 
 })
 
 test.each(['/v1/invitations', '/v1/users'])(
-  'A creation at %s that is repeated with its key after ten minutes gives the kept answer',
+  'A creation at %s that is repeated with its key after ten minutes gives the stored answer',
   async (path) => {
     const boss = await api.person({ role: 'admin' })
     const fresh = (await api.signIn(boss)).token

@@ -28,8 +28,8 @@ async function runMailCron() {
   await waitOnExecutionContext(context)
 }
 
-describe('A user who has chosen German gets it', () => {
-  /** As somebody far away causes it, in English. */
+describe('A user who has chosen German gets German mails', () => {
+  /** Caused by somebody far away, in English. */
   async function mailOf(kind: MailKind) {
     const somebody = await api.person(german({ email: newAddress() }))
     const origin = {
@@ -99,7 +99,7 @@ describe('A user who has chosen German gets it', () => {
     } else expect(mail.text).not.toContain('http')
   })
 
-  test('whatever the language is of who causes it; its link and its code work', async () => {
+  test('whatever the language of whoever causes the mail; its link and code work', async () => {
     const ada = await api.person(german())
     const asked = await post('/v1/auth/forgot_password', { email: ada.email }, IN_ENGLISH)
     const mail = await newestTo(ada.email)
@@ -119,7 +119,7 @@ describe('A user who has chosen German gets it', () => {
     expect((await post('/v1/auth/reset_password', again)).status).toBe(204)
   })
 
-  test('from an administrator who has another', async () => {
+  test('from an administrator with another language', async () => {
     const admin = await api.quickActor({ role: 'admin', locale: 'en' })
     const ada = await api.person(german())
     const disabled = await post(`/v1/users/${ada.id}/disable`, { reason: 'left' }, IN_ENGLISH, admin.token)
@@ -128,7 +128,7 @@ describe('A user who has chosen German gets it', () => {
   })
 })
 
-describe('Whoever has chosen no language', () => {
+describe('Somebody who has chosen no language', () => {
   test('gets that of the request when they sign up: by Accept-Language, or by the choice on the page', async () => {
     const signUp = async (headers: Record<string, string>) => {
       const email = newAddress()
@@ -151,7 +151,7 @@ describe('Whoever has chosen no language', () => {
     expect((await newestTo(email)).subject).toBe(inGerman)
   })
 
-  test('gets that of who invites them, and accepts by its link', async () => {
+  test('gets that of their inviter, and accepts with its link', async () => {
     const admin = await api.actor({ role: 'admin' })
     const invite = async (by: Actor, headers: object) => {
       const email = newAddress()
@@ -165,7 +165,7 @@ describe('Whoever has chosen no language', () => {
     expect((await post('/v1/auth/accept_invitation', accepted)).status).toBe(201)
   })
 
-  test('gets English where an earlier version had queued the mail', async () => {
+  test('gets English if an earlier version has queued the mail', async () => {
     const own = openApi((await freshUpstreams()).bindings)
     const email = newAddress()
     await own.sql(
@@ -180,7 +180,7 @@ describe('Whoever has chosen no language', () => {
   })
 })
 
-test('A mail whose first try got no answer is the same at the next, though its user has chosen another language', async () => {
+test('A mail whose first attempt got no answer is the same at the next, even if its user has chosen another language', async () => {
   const upstreams = await freshUpstreams()
   const own = openApi(upstreams.bindings)
   const ada = await own.person(german())

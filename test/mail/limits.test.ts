@@ -5,7 +5,7 @@ import { freshUpstreams } from '../support/upstreams.ts'
 const MINUTE_MS = 60_000
 afterEach(() => vi.useRealTimers())
 
-test('RL6: what a network may ask to be mailed is counted from the first, not from the last that was refused', async () => {
+test('RL6: a network’s mails are counted from the first one, not from the last that was refused', async () => {
   const api = openApi((await freshUpstreams()).bindings)
   const ip = '10.77.0.1'
   const startedAt = Date.now()
@@ -23,7 +23,7 @@ test('RL6: what a network may ask to be mailed is counted from the first, not fr
 test.each([
   ['an IPv4 /24, with sixteen times the limit', 16, (i: number) => `10.78.1.${i}`, '10.78.2.1'],
   ['an IPv6 /48, with eight times the limit', 8, (i: number) => `2001:db8:7:${i}::1`, '2001:db8:8::1'],
-])('RL4, RL6: what is mailed is counted by %s', async (_, share, addressOf, elsewhere) => {
+])('RL4, RL6: mails are counted by %s', async (_, share, addressOf, elsewhere) => {
   const api = openApi({ ...(await freshUpstreams()).bindings, NETWORK_MAILS_PER_HOUR: '1' })
   const ask = async (path: string, ip: string) => {
     const about = { email: `${crypto.randomUUID()}@people.test` }
@@ -36,7 +36,7 @@ test.each([
   expect(await ask('forgot_password', elsewhere)).toBe(202)
 })
 
-test('RL4, RL6: of an IPv6 /48 eight times as many mails are asked for as of a network, whichever of its networks ask', async () => {
+test('RL4, RL6: an IPv6 /48 may ask for eight times as many mails as a network, whichever of its networks ask', async () => {
   const api = openApi({ ...(await freshUpstreams()).bindings, NETWORK_MAILS_PER_HOUR: '1' })
   const askFrom = async (ip: string) => {
     const body = { email: `${crypto.randomUUID()}@people.test` }
@@ -47,7 +47,7 @@ test('RL4, RL6: of an IPv6 /48 eight times as many mails are asked for as of a n
   expect(await askFrom('2001:db8:49:8::1')).toBe(202)
 })
 
-test('LE3, RL6: who owns an address that is signed up for again and again gets three mails an hour', async () => {
+test('LE3, RL6: the owner of an address that others sign up with repeatedly gets three mails an hour', async () => {
   const api = openApi({ ...(await freshUpstreams()).bindings, EMAIL_VERIFICATION: 'required' })
   const ada = await api.person({ email_verified_at: 1 })
   for (let i = 0; i < 5; i++) {
@@ -57,7 +57,7 @@ test('LE3, RL6: who owns an address that is signed up for again and again gets t
   expect(await api.mailsTo(ada.email)).toHaveLength(3)
 })
 
-test('RL6: whoever uses up the mails of an address leaves three an hour to a device that the account knows', async () => {
+test('RL6: if somebody uses up an address’s mails, a known device still has three an hour', async () => {
   const api = openApi((await freshUpstreams()).bindings)
   const [ada, eve] = [await api.person({ email_verified_at: 1 }), await api.person({ email_verified_at: 1 })]
   const deviceOf = async ({ email }: { email: string }) =>
@@ -77,7 +77,7 @@ test('RL6: whoever uses up the mails of an address leaves three an hour to a dev
 })
 
 test.each(['forgot_password', 'resend_verification'])(
-  'RL6: a browser that the account knows is left three by its cookie as well: %s',
+  'RL6: a known browser still has three as well, by its cookie: %s',
   async (path) => {
     const api = openApi((await freshUpstreams()).bindings)
     const isVerified = path === 'forgot_password'

@@ -18,7 +18,7 @@ async function runMailCron(api: ReturnType<typeof openApi>) {
   await waitOnExecutionContext(context)
 }
 
-test('Fault 17: with the provider down the answer is the same, and the mail is sent once, afterwards', async () => {
+test('Fault 17: when the mail provider is down the answer is the same, and the mail is sent once, later', async () => {
   const own = await freshUpstreams()
   const api = openApi(own.bindings)
   const ada = await api.person()
@@ -46,7 +46,7 @@ test('Fault 17: with the provider down the answer is the same, and the mail is s
   expect(await countedMails(api)).toMatchObject({ waiting: 0, dead: 0 })
 })
 
-test('Fault 17: a provider that took the mail and never said so gets it again under the same key', async () => {
+test('Fault 17: a mail that was accepted without an answer is sent again under the same key', async () => {
   const own = await freshUpstreams()
   const api = openApi(own.bindings)
   const ada = await api.person()
@@ -73,7 +73,7 @@ test('Fault 17: a mail whose link has expired is given up, and that shows', asyn
   expect(await countedMails(api)).toMatchObject({ waiting: 0, dead: 1 })
 })
 
-test('A change that is not made owes no mail', async () => {
+test('A change that is not made causes no mail', async () => {
   const api = openApi()
   const ada = await api.actor()
   await api.send('POST', '/v1/auth/change_email', {
@@ -97,7 +97,7 @@ test("Cloudflare's binding is a transport too", async () => {
   await expect(send!(mail)).resolves.toBeUndefined()
 })
 
-test('Every mail says that a program wrote it, so that none answers, by either transport', async () => {
+test('Every mail says that a program wrote it, so that no program replies, by either transport', async () => {
   const api = openApi()
   const ada = await api.person()
   await forgot(api, ada.email)
@@ -112,7 +112,7 @@ test('Every mail says that a program wrote it, so that none answers, by either t
 })
 
 test('IV6: what people type is one line of text in a mail, whatever it looks like', () => {
-  // What is no plain address is not repeated at all: see counted.test.ts.
+  // An address that is not plain is not repeated at all: see counted.test.ts.
   const newEmail = 'a\r\nBcc: x@elsewhere.test <img src=x onerror=alert(1)>'
   const texts = mailTextsIn('en')
   const about = { organisation: 'A\r\nBcc: y <b>', newEmail, actor: null, host: null, what: null }
@@ -128,7 +128,7 @@ async function countedMails(api: Api) {
   return (await api.send('GET', '/ready', { token })).body.mail
 }
 
-test('Fault 17: a mail whose sending is not noted keeps no other from going, and goes no second time', async () => {
+test('Fault 17: a mail whose sending could not be recorded delays no other, and is not sent twice', async () => {
   const own = await freshUpstreams()
   const api = openApi(own.bindings)
   // More than are sent at a time.
@@ -148,7 +148,7 @@ test('Fault 17: a mail whose sending is not noted keeps no other from going, and
   expect(await countedMails(api)).toMatchObject({ waiting: 0, dead: 0 })
 })
 
-test('Fault 17: a transport that knows no repeat is not given again what may have gone', async () => {
+test('Fault 17: a transport that does not recognise repeats is not given a mail again that may have gone', async () => {
   const own = await freshUpstreams()
   let asked = 0
   const send = () => {
@@ -164,7 +164,7 @@ test('Fault 17: a transport that knows no repeat is not given again what may hav
   expect(await api.sql(sql)).toEqual([{ attempts: 1, sent_at: null, dead: 1, refusal: 'unknown' }])
 })
 
-/** A mail of a webhook that rests, to each of these, and the row of history that it tells of. */
+/** A mail about a resting webhook to each of these, and the row of history that it reports. */
 async function oweOf(api: Api, details: string, recipients: string[]) {
   const eventId = uuidv7()
   await api.sql(
@@ -187,7 +187,7 @@ test.each([
   ['no word', `'{"host":{"a":1}}'`],
   ['no host', `'{"host":"https://evil.test/ Click here"}'`],
   ['too long', `'{"host":"${'a'.repeat(300)}"}'`],
-])('A mail of a row of history whose host is %s goes without it', async (_, details) => {
+])('A mail about a row of history whose host is %s goes without it', async (_, details) => {
   const api = openApi((await freshUpstreams()).bindings)
   const [email, other] = [anybody(), anybody()]
   await oweOf(api, details, [email])
@@ -201,7 +201,7 @@ test.each([
   expect((await api.mailsTo(other))[0]!.text).toContain(' at hooks.example.com:8443 → [::1] has failed')
 })
 
-test('Mails that cannot be read keep no other back, and wait as those that were tried', async () => {
+test('Mails that cannot be decrypted delay no others, and wait like those that were tried', async () => {
   const api = openApi((await freshUpstreams()).bindings)
   // More than are claimed at a time, and all of them before the others.
   await oweOf(api, 'NULL', Array.from({ length: 7 }, anybody))

@@ -70,7 +70,7 @@ test('AC1: nothing that comes with a link becomes markup', async () => {
   expect([sent.status, sent.text.includes('<script')]).toEqual([400, false])
 })
 
-test('There is no page for anything else, and a form is all that it takes', async () => {
+test('There is no page for anything else, and only a form is accepted', async () => {
   for (const purpose of ['nothing', '__proto__', 'constructor', 'refresh_token']) {
     expect((await api.send('GET', `/links/${purpose}`)).status).toBe(404)
   }

@@ -37,7 +37,7 @@ test('RS4: a reset sets the password, ends every session, tells the owner and do
   ])
 })
 
-test('RS4, PW6: a reset takes no password that the account has, and its link stays good', async () => {
+test('RS4, PW6: a reset does not accept the account’s present password, and its link stays valid', async () => {
   const ada = await api.person({ email_verified_at: 1 })
   const { token } = await linkFor(ada.email)
   for (const new_password of [PASSWORD, PASSWORD.normalize('NFD')]) {
@@ -49,13 +49,13 @@ test('RS4, PW6: a reset takes no password that the account has, and its link sta
   }
   expect((await reset({ token, new_password: NEW_PASSWORD })).status).toBe(204)
 
-  // What was hashed with a key that is gone is no reason to keep anybody out.
+  // A hash whose key is gone is no reason to lock anybody out.
   const hash = '$scrypt$ln=10,r=8,p=1,k=00000000$AAAAAAAAAAAAAAAAAAAAAA$' + 'A'.repeat(43)
   const eve = await api.person({ email_verified_at: 1, password_hash: hash })
   const link = await linkFor(eve.email)
   expect((await reset({ token: link.token, new_password: PASSWORD })).status).toBe(204)
 
-  // Who signed up types again what they typed then; what somebody else typed has to go.
+  // Somebody who signed up may enter the same password again; one that somebody else typed must be replaced.
   for (const [password_is_given, status] of [
     [0, 204],
     [1, 422],
@@ -68,7 +68,7 @@ test('RS4, PW6: a reset takes no password that the account has, and its link sta
   }
 })
 
-test('The code of the mail resets too, with the token of who asked', async () => {
+test('The code in the mail resets too, with the token of whoever asked', async () => {
   const ada = await api.person()
   const { request_token } = (await forgot(ada.email)).body
   const { code } = linkIn((await api.mailsTo(ada.email))[0]!)
@@ -78,7 +78,7 @@ test('The code of the mail resets too, with the token of who asked', async () =>
   expect((await logIn(ada.email, NEW_PASSWORD)).status).toBe(200)
 })
 
-test('RS1: of eight who use one link at once exactly one succeeds, and its password is the one', async () => {
+test('RS1: of eight who use one link at once exactly one succeeds, and its password is set', async () => {
   const ada = await api.person()
   const { token } = await linkFor(ada.email)
   const passwords = Array.from({ length: 8 }, (_, i) => `nine green bears run ${i}`)
@@ -92,7 +92,7 @@ test('RS1: of eight who use one link at once exactly one succeeds, and its passw
   expect((await api.historyOf(ada.id)).filter((action) => action === 'password.reset')).toHaveLength(1)
 })
 
-test('RS1: neither the link nor the code stands in the database', async () => {
+test('RS1: neither the link nor the code is in the database', async () => {
   const ada = await api.person()
   const { token, code } = await linkFor(ada.email)
   const mac = token.split('.').at(-1)!
@@ -106,7 +106,7 @@ test('RS1: neither the link nor the code stands in the database', async () => {
   expect(JSON.stringify(rows)).not.toContain(code)
 })
 
-test('RS2: a link is good for 30 minutes', async () => {
+test('RS2: a link is valid for 30 minutes', async () => {
   const [ada, eve] = [await api.person(), await api.person()]
   const passTime = (minutes: number, { id }: { id: string }) =>
     api.sql('UPDATE one_time_tokens SET expires_at = expires_at - ? WHERE subject_id = ?', [
@@ -123,7 +123,7 @@ test('RS2: a link is good for 30 minutes', async () => {
   expect((await reset({ token: links[1]!.token, new_password: NEW_PASSWORD })).body.code).toBe('invalid_link')
 })
 
-test('RS2, PW6: a newer link, a new password, another address and a closed account kill a link', async () => {
+test('RS2, PW6: a newer link, a new password, another address and a closed account void a link', async () => {
   const admin = await api.actor({ role: 'admin' })
   const kills: Record<string, (ada: Awaited<ReturnType<typeof api.actor>>) => Promise<unknown>> = {
     'a newer link': (ada) => forgot(ada.email),
@@ -168,7 +168,7 @@ test('RS3: where a link leads is a setting, whatever the request claims', async 
   expect(linkIn((await api.mailsTo(ada.email))[0]!).url.origin).toBe('https://people.example.org')
 })
 
-test('RL1: an account that takes no password any more takes the one that a reset has set', async () => {
+test('RL1: an account that is locked against passwords accepts the one that a reset has set', async () => {
   const ada = await api.person()
   await api.sql('UPDATE users SET failed_logins = 100 WHERE id = ?', [ada.id])
   expect((await logIn(ada.email, PASSWORD)).status).toBe(401)
@@ -177,7 +177,7 @@ test('RL1: an account that takes no password any more takes the one that a reset
   expect((await logIn(ada.email, NEW_PASSWORD)).status).toBe(200)
 })
 
-test('PW3: a weak password is refused by the reset too, and the link stays good', async () => {
+test('PW3: a weak password is refused by the reset too, and the link stays valid', async () => {
   const ada = await api.person()
   const { token } = await linkFor(ada.email)
   for (const new_password of ['password1234', 'short', '123456789012', 'x'.repeat(257)]) {
@@ -186,7 +186,7 @@ test('PW3: a weak password is refused by the reset too, and the link stays good'
   expect((await reset({ token, new_password: NEW_PASSWORD })).status).toBe(204)
 })
 
-test('PW6: the owner is told of a changed password', async () => {
+test('PW6: the owner is told about a changed password', async () => {
   const ada = await api.actor({ email_verified_at: 1 })
   const body = { current_password: PASSWORD, new_password: NEW_PASSWORD }
   expect((await api.send('POST', '/v1/auth/change_password', { token: ada.token, body })).status).toBe(200)

@@ -20,7 +20,7 @@ const decoded = (text = '') =>
     .replace(/\?=\r\n =\?/g, '?==?')
     .replace(/\r\n /g, ' ')
     .replace(/=\?utf-8\?B\?([^?]*)\?=/g, (_, word: string) => Buffer.from(word, 'base64').toString())
-/** The two forms of a mail, read as whoever gets it does. */
+/** The two forms of a mail, read as the recipient's program does. */
 const partsOf = (raw: string) =>
   raw
     .split(`--${/boundary="([^"]+)"/.exec(raw)![1]}`)
@@ -52,7 +52,7 @@ const outboxOf = async (api: ReturnType<typeof openApi>) => {
   return row!
 }
 
-test('A mail goes by a real mail server, from whom the settings say, with one Message-ID and both forms', async () => {
+test('A mail is sent by a real mail server, from the configured sender, with one Message-ID and both forms', async () => {
   const own = await freshUpstreams()
   const api = openApi({ ...own.bindings, ...SMTP, MAIL_FROM: 'Zoë & Söhne <post@people.test>' } as never)
   const email = `${crypto.randomUUID()}@people.test`
@@ -76,7 +76,7 @@ test('A mail goes by a real mail server, from whom the settings say, with one Me
   expect(raw.split('\r\n').filter((line) => line.length > 200)).toEqual([])
 })
 
-test('IV6: no text ends a line of a header, and a dot on a line of its own ends no mail', async () => {
+test('IV6: no text can end a header line, and a dot on its own line does not end the mail', async () => {
   const to = `${crypto.randomUUID()}@people.test`
   const subject = `Ünïcode ${'😀'.repeat(40)}\r\nBcc: x@elsewhere.test`
   await transport({ MAIL_FROM: '"A, B" <roster@people.test>' })({ ...mail(to), subject })
@@ -87,7 +87,7 @@ test('IV6: no text ends a line of a header, and a dot on a line of its own ends 
   expect(partsOf(raw)[0]).toBe('Hello\n.\n')
 })
 
-test('A line of a header with an encoded word has 76 characters at most (RFC 2047 section 2)', async () => {
+test('A header line with an encoded word has at most 76 characters (RFC 2047 section 2)', async () => {
   const to = `${crypto.randomUUID()}@people.test`
   const name = 'Große Gesellschaft für Überprüfung'
   const address = `roster@${'a-rather-long-name-of-a-host.'.repeat(2)}people.test`
@@ -107,21 +107,21 @@ test('A line of a header with an encoded word has 76 characters at most (RFC 204
 test.each([
   ['nobody', { reason: '550', isFinal: true }],
   ['busy', { reason: '451', isFinal: false }],
-  // Of our account, whenever it is said.
+  // About our account, at whatever point it is said.
   ['relayed', { reason: '530', isFinal: false }],
-  // For whom we are: there is a mailbox, and somebody puts it right.
+  // About our server: the recipient exists, and somebody can fix it.
   ['listed', { reason: '550', isFinal: false }],
   ['spam', { reason: '554', isFinal: true }],
-  // Its header says whom it is from, so our domain’s records are judged once the mail is there.
+  // The From header names our domain, whose records are checked once the mail has been sent.
   ['unsigned', { reason: '550', isFinal: false }],
   ['leaves', { reason: 'no_answer', isFinal: false }],
-])('What a server makes of %s is %j', async (name, refusal) => {
+])('A server’s answer to %s leads to %j', async (name, refusal) => {
   const to = `${name}.${crypto.randomUUID()}@people.test`
   await expect(transport()(mail(to))).rejects.toMatchObject({ name: 'MailRefused', ...refusal })
   expect(await mailsTo(to)).toEqual([])
 })
 
-test('A wrong password, a sender that the server does not know and a server without AUTH are put right by somebody: no mail is given up', async () => {
+test('With a wrong password, an unknown sender or a server without AUTH no mail is given up, as somebody can fix that', async () => {
   const to = `${crypto.randomUUID()}@people.test`
   for (const [settings, reason] of [
     [{ SMTP_URL: `smtp://roster:another@${at.plain}` }, '535'],
@@ -134,16 +134,16 @@ test('A wrong password, a sender that the server does not know and a server with
   expect(await mailsTo(to)).toEqual([])
 })
 
-test('SC3: a server whose certificate nobody vouches for gets neither the password nor the mail', async () => {
+test('SC3: a server with an untrusted certificate gets neither the password nor the mail', async () => {
   const to = `${crypto.randomUUID()}@people.test`
   const refused = transport({ SMTP_URL: `smtps://${account}@${at.tls}` })(mail(to))
   await expect(refused).rejects.toMatchObject({ reason: 'no_answer', isFinal: false })
   expect(await mailsTo(to)).toEqual([])
 })
 
-// Side by side: most of these wait for as long as a mail may take.
+// In parallel: most of these wait for the maximum time of a mail.
 test.concurrent.each(['smtp', 'smtps'])(
-  'Fault 17: a server that says nothing (%s) is waited for no longer than a mail may take',
+  'Fault 17: a server that does not answer (%s) is given no more time than a mail may take',
   async (scheme) => {
     const to = `${crypto.randomUUID()}@people.test`
     const sending = transport({ SMTP_URL: `${scheme}://${account}@${at.mute}` })(mail(to))
@@ -151,7 +151,7 @@ test.concurrent.each(['smtp', 'smtps'])(
   },
 )
 
-test.concurrent('Fault 17: a request takes no mail that it could not wait for: it waits for the cron job, and counts as sent nowhere', async () => {
+test.concurrent('Fault 17: a request does not claim a mail that it has no time for: the mail waits for the cron job, and is not counted as sent', async () => {
   const own = await freshUpstreams()
   const mute = { ...SMTP, SMTP_URL: `smtp://${account}@${at.mute}` }
   const api = openApi({ ...own.bindings, ...mute } as never)
@@ -165,7 +165,7 @@ test.concurrent('Fault 17: a request takes no mail that it could not wait for: i
   expect(rows.map(({ sent_at }) => sent_at)).toEqual(Array(7).fill(null))
 })
 
-test.concurrent('Fault 17: a mail that did not go is tried again as the same one', async () => {
+test.concurrent('Fault 17: a mail that was not sent is tried again with the same id', async () => {
   const own = await freshUpstreams()
   const api = openApi({ ...own.bindings, ...SMTP } as never)
   const email = `once-leaves.${crypto.randomUUID()}@people.test`
@@ -181,7 +181,7 @@ test.concurrent('Fault 17: a mail that did not go is tried again as the same one
 })
 
 test.concurrent.each(['drops', 'silent'])(
-  'Fault 17: of a mail whose end was sent, and that a server (%s) says nothing of, it is unknown whether it went: it goes no second time by itself',
+  'Fault 17: a mail without an answer after its end (%s) may have been sent: it is not sent again by itself',
   async (how) => {
     const own = await freshUpstreams()
     const api = openApi({ ...own.bindings, ...SMTP } as never)
@@ -196,7 +196,7 @@ test.concurrent.each(['drops', 'silent'])(
     const { token } = await api.quickActor({ role: 'admin' })
     const { body } = await api.send<{ data: { id: string }[] }>('GET', '/v1/mails', { token })
     expect(body.data).toMatchObject([{ status: 'unknown', to: email, refusal: 'unknown' }])
-    // Whoever knows better sends it again by hand.
+    // Somebody who knows better sends it again by hand.
     const retried = await api.send('POST', `/v1/mails/${body.data[0]!.id}/retry`, { token })
     expect(retried.status).toBe(200)
     const both = await mailsTo(email)

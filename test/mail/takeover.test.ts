@@ -13,7 +13,7 @@ const newest = async (email: string) => linkIn((await api.mailsTo(email))[0]!)
 const rename = ({ token }: { token: string }, name: string) =>
   api.send('PATCH', '/v1/users/me', { token, body: { name } })
 
-/** The owner's account, whose address a thief with the password has changed and confirmed. */
+/** The owner's account, after a thief with the password has changed the address and confirmed it. */
 async function takenOver() {
   const ada = await api.actor({ email_verified_at: Date.now() })
   const email = newAddress()
@@ -31,7 +31,7 @@ async function takenOver() {
 const logsIn = async (email: string, password = PASSWORD) =>
   (await api.send('POST', '/v1/auth/login', { body: { email, password } })).status === 200
 
-test('RS4, PW6, SE2: whoever renames in a loop keeps no reset, change of password, undo, unlocking or sign-out from coming', async () => {
+test('RS4, PW6, SE2: renaming in a loop cannot prevent a reset, a change of password, an undo, an unlocking or a sign-out', async () => {
   const admin = await api.quickActor({ role: 'admin' })
   const ends: Record<string, (ada: Actor) => Promise<() => [string, string, object]>> = {
     reset: async (ada) => {
@@ -81,7 +81,7 @@ test('RS4, PW6, SE2: whoever renames in a loop keeps no reset, change of passwor
   }
 })
 
-test('SE2: the undo gives back the account, and not the address alone: what the thief knew and added opens nothing', async () => {
+test('SE2: an undo gives back the account, not only the address: what the thief knew or added opens nothing', async () => {
   const { ada, thief, email } = await takenOver()
   const { token } = await newest(ada.email)
   await addTotp(api, thief)
@@ -96,7 +96,7 @@ test('SE2: the undo gives back the account, and not the address alone: what the 
   expect(await api.historyOf(ada.id)).toContain('email.change_undone')
 })
 
-test('SE2: the undo of somebody who was disabled gives the address back, and no more', async () => {
+test('SE2: an undo by somebody who is disabled gives back the address, and no more', async () => {
   const { ada } = await takenOver()
   const admin = await api.quickActor({ role: 'admin' })
   const disabled = await api.send('POST', `/v1/users/${ada.id}/disable`, {
@@ -111,7 +111,7 @@ test('SE2: the undo of somebody who was disabled gives the address back, and no 
   expect(found.body).toMatchObject({ email: ada.email, status: 'disabled' })
 })
 
-test('SE2, HX5: whoever restores what a thief has closed sees the address of before, and gives the account back with it', async () => {
+test('SE2, HX5: somebody who restores an account that a thief has closed sees the former address, and can give it back with that', async () => {
   const { ada, thief, email } = await takenOver()
   const [admin, manager] = [
     await api.quickActor({ role: 'admin' }),
@@ -145,7 +145,7 @@ test('SE2, HX5: whoever restores what a thief has closed sees the address of bef
   expect(await logsIn(ada.email, NEW_PASSWORD)).toBe(true)
 })
 
-test('SE2: an earlier address that was only asked for is none, and a page offers one that is', async () => {
+test('SE2: an address that was only requested does not count as an earlier one, and the page offers real ones', async () => {
   const admin = await api.person({ role: 'admin', email_verified_at: 1 })
   const { token } = await api.signIn(admin)
   const eve = await api.actor({ email_verified_at: 1 })

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { type Actor, linkIn, openApi, PASSWORD } from '../support/api.ts'
 
-/** Which undo links a change, a confirmation and an undo touch, and which they leave. */
+/** Which undo links are affected by a change, a confirmation and an undo, and which are not. */
 
 const api = openApi()
 const DAY_MS = 86_400_000
@@ -25,7 +25,7 @@ const undoLinksOf = ({ id }: Actor) =>
     [id],
   )
 
-test('SE2: the undo of a later change leaves the undo of an earlier one good', async () => {
+test('SE2: undoing a later change leaves the undo of an earlier one valid', async () => {
   const [ada, second, third] = [await verified(), newAddress(), newAddress()]
   await ask(ada, second)
   const first = await newest(ada.email)
@@ -37,7 +37,7 @@ test('SE2: the undo of a later change leaves the undo of an earlier one good', a
   expect((await api.sql('SELECT email FROM users WHERE id = ?', [ada.id]))[0]).toEqual({ email: ada.email })
 })
 
-test('SE2: a confirmation prolongs the undo of that user and that address alone', async () => {
+test('SE2: a confirmation only prolongs the undo for that user and that address', async () => {
   const [ada, eve] = [await verified(), await verified()]
   const [second, third] = [newAddress(), newAddress()]
   await ask(ada, second)
@@ -55,7 +55,7 @@ test('SE2: a confirmation prolongs the undo of that user and that address alone'
   expect(await undoLinksOf(eve)).toEqual(beforeEve)
 })
 
-test('SE2: who closes an account is mailed a way back, which opens it again, without the password it was closed with', async () => {
+test('SE2: whoever closes an account is mailed a link that reopens it, without the password it was closed with', async () => {
   const ada = await verified()
   const close = (who: Actor) =>
     api.send('DELETE', '/v1/users/me', { token: who.token, body: { password: PASSWORD } })
@@ -74,7 +74,7 @@ test('SE2: who closes an account is mailed a way back, which opens it again, wit
     'login.failed',
   ])
 
-  // It opens nothing once the account was opened otherwise, or was closed by somebody who manages.
+  // It no longer works once the account was opened in another way, or was closed by somebody who manages.
   const eve = await verified()
   await close(eve)
   const admin = await api.quickActor({ role: 'admin' })
@@ -83,7 +83,7 @@ test('SE2: who closes an account is mailed a way back, which opens it again, wit
   const link = new URL(/^http\S+reopen_account\S+$/m.exec(mails.join('\n'))![0])
   expect((await reopen(link.searchParams.get('token')!)).body.code).toBe('invalid_link')
 
-  // Nor once somebody who manages has deleted it as well. To do so again changes nothing.
+  // Nor after somebody who manages has deleted it as well. Deleting it again changes nothing.
   const joan = await verified()
   await close(joan)
   const hers = (await newest(joan.email)).token
@@ -93,7 +93,7 @@ test('SE2: who closes an account is mailed a way back, which opens it again, wit
   expect((await remove()).status).toBe(204)
   expect((await api.historyOf(joan.id)).filter((action) => action === 'user.deleted')).toHaveLength(2)
 
-  // An address that nobody has proved is told nothing.
+  // An unproved address is told nothing.
   const squatter = await api.actor()
   await close(squatter)
   expect(await api.mailsTo(squatter.email)).toEqual([])

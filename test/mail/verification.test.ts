@@ -22,7 +22,7 @@ test('Somebody signs up, opens the link of the mail, and only then can log in', 
   const { signup_token } = answer.body
   const early = await logIn(email, PASSWORD, { signup_token })
   expect([early.status, early.body.code]).toEqual([403, 'email_not_verified'])
-  // A right password has the mail sent once more.
+  // A correct password sends the mail again.
   const [mail] = await required.mailsTo(email)
   expect((await verify({ token: linkIn(mail!).token, signup_token })).status).toBe(204)
   expect((await logIn(email, 'seven brown foxes hide')).body.code).toBe('invalid_credentials')
@@ -39,7 +39,7 @@ test('Somebody signs up, opens the link of the mail, and only then can log in', 
   ])
 })
 
-test('The code of the mail works with the token of who asked, five times tried and for ten minutes', async () => {
+test('The code in the mail works with the token of whoever asked, for five attempts and ten minutes', async () => {
   const begin = async () => {
     const email = newAddress()
     const { signup_token } = (await signUp(email)).body
@@ -62,7 +62,7 @@ test('The code of the mail works with the token of who asked, five times tried a
   expect((await verify({ code: late.code, signup_token: late.signup_token })).body.code).toBe('invalid_link')
 })
 
-test('RL2: two hundred guesses at once are no more than five', async () => {
+test('RL2: two hundred guesses at once count as no more than five', async () => {
   const email = newAddress()
   const { signup_token } = (await signUp(email)).body
   const { code } = linkIn((await required.mailsTo(email))[0]!)
@@ -111,7 +111,7 @@ test('LE3: asking for a mail answers the same for nobody, somebody, and somebody
   for (const { email } of [disabled, deleted]) expect(await required.mailsTo(email)).toEqual([])
 })
 
-test('RL6: an address gets three mails of a kind an hour, whoever asks and however often', async () => {
+test('RL6: an address gets three mails of a kind per hour, whoever asks and however often', async () => {
   const ada = await required.person()
   const ask = () => required.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
   const answers = await Promise.all(Array.from({ length: 20 }, ask))
@@ -119,7 +119,7 @@ test('RL6: an address gets three mails of a kind an hour, whoever asks and howev
   expect(await required.mailsTo(ada.email)).toHaveLength(3)
 })
 
-test('RL6: a network asks for thirty mails an hour, and waiting as long as it says helps', async () => {
+test('RL6: a network may ask for thirty mails an hour, and again after the wait in the answer', async () => {
   const ip = randomIp()
   const ask = () => required.send('POST', '/v1/auth/forgot_password', { body: { email: newAddress() }, ip })
   for (let i = 0; i < 30; i++) expect((await ask()).status).toBe(202)
@@ -130,7 +130,7 @@ test('RL6: a network asks for thirty mails an hour, and waiting as long as it sa
   expect((await ask()).status).toBe(202)
 })
 
-test('Where verification is optional, signing up answers as ever and the mail is there all the same', async () => {
+test('If verification is optional, signing up answers as usual, and the mail is sent all the same', async () => {
   const email = newAddress()
   const made = await signUp(email, optional)
   expect(made.status).toBe(201)
@@ -140,7 +140,7 @@ test('Where verification is optional, signing up answers as ever and the mail is
   expect((await logIn(email)).body.user).toMatchObject({ email_verified: true })
 })
 
-test('SE3: a link is good once, only the newest is, and only for what it was made for', async () => {
+test('SE3: only the newest link is valid, once, and only for its purpose', async () => {
   const ada = await required.person()
   const ask = () => required.send('POST', '/v1/auth/resend_verification', { body: { email: ada.email } })
   await ask()
@@ -162,7 +162,7 @@ test('SE3: a link is good once, only the newest is, and only for what it was mad
   expect((await verify(proof)).body.code).toBe('invalid_link')
 })
 
-test('A session that has ended burns no tries of the codes of its user', async () => {
+test('An ended session cannot use up attempts at its user’s codes', async () => {
   const api = openApi()
   const ada = await api.quickActor()
   await api.send('POST', '/v1/auth/resend_verification', { body: { email: ada.email } })
@@ -176,7 +176,7 @@ test('A session that has ended burns no tries of the codes of its user', async (
   expect(await tries()).toEqual([{ code_tries: 1 }])
 })
 
-test('A proof is a token, or a code with the token of who asked: anything else is no proof', async () => {
+test('A proof is a token, or a code with the token of whoever asked: nothing else is accepted', async () => {
   const malformed = [
     {},
     { request_token: 'x' },
@@ -202,7 +202,7 @@ test('SIGNUP=closed and SIGNUP_DOMAINS keep others out', async () => {
   expect((await signUp(`${crypto.randomUUID()}@evil-people.test`, domains)).body.code).toBe(
     'signup_domain_refused',
   )
-  // Whose domain an address is has to be proved, so the answer is that of required mode.
+  // Addresses of these domains must be proved, so the answer is that of required mode.
   expect((await signUp(newAddress(), domains)).status).toBe(202)
   const ada = await domains.actor({ email_verified_at: Date.now() })
   const change = (new_email: string) =>
@@ -249,7 +249,7 @@ test('SIGNUP_BLOCKED keeps out addresses, domains with their subdomains, and net
     ['2001:db8:1:ffff::1', 'signup_blocked'],
     ['2001:DB8:0001:0::1', 'signup_blocked'],
     ['2001:db8:2::1', 202],
-    // Of IPv6 a whole network is whoever's has one address of it, where nothing else is said.
+    // An IPv6 address stands for its whole network, unless the entry says otherwise.
     ['2001:db8:3:0:ffff::1', 'signup_blocked'],
     ['2001:db8:3:1::7', 202],
     ['2001:db8:4::7', 'signup_blocked'],
@@ -259,7 +259,7 @@ test('SIGNUP_BLOCKED keeps out addresses, domains with their subdomains, and net
   ] as const)
     expect(await join(newAddress(), ip), ip).toBe(said)
 
-  // A mailed code lets nobody in whom a form would not: none is mailed, and the answer is the same.
+  // A mailed code lets nobody in whom a form would not: no code is mailed, and the answer is the same.
   const code = await blocked.send('POST', '/v1/auth/login/email_code', { body: { email: 'a@bad.test' } })
   expect([code.status, await blocked.mailsTo('a@bad.test')]).toEqual([202, []])
   const ada = await blocked.actor({ email_verified_at: Date.now() })
@@ -268,7 +268,7 @@ test('SIGNUP_BLOCKED keeps out addresses, domains with their subdomains, and net
     body: { new_email: 'ada@bad.test', current_password: ada.password },
   })
   expect([moved.status, moved.body.code]).toEqual([403, 'signup_blocked'])
-  // Who is here stays, and signs in from anywhere.
+  // Existing users stay, and can sign in from anywhere.
   const login = await blocked.send('POST', '/v1/auth/login', {
     body: { email: ada.email, password: ada.password },
     ip: '192.0.2.1',
@@ -276,7 +276,7 @@ test('SIGNUP_BLOCKED keeps out addresses, domains with their subdomains, and net
   expect(login.status).toBe(200)
 })
 
-test('Where no mail is configured, what needs it says so, and the rest works', async () => {
+test('Without mail, what needs it says so, and the rest works', async () => {
   const silent = openApi({ MAIL_FROM: undefined, RESEND_API_KEY: undefined })
   const asked = await silent.send('POST', '/v1/auth/forgot_password', { body: { email: newAddress() } })
   expect([asked.status, asked.body.code]).toEqual([503, 'mail_not_configured'])

@@ -15,7 +15,7 @@ const newest = async (email: string) => linkIn((await api.mailsTo(email))[0]!)
 const stateOf = async (email: string) =>
   (await api.sql('SELECT email_verified_at, password_hash, version FROM users WHERE email = ?', [email]))[0]
 
-test('HX5: whoever presses the button of a mail that they did not ask for opens nothing', async () => {
+test('HX5: pressing the button in a mail that one did not ask for opens nothing', async () => {
   const email = newAddress()
   const { signup_token } = (await signUp(email)).body
   const { token } = await newest(email)
@@ -29,7 +29,7 @@ test('HX5: whoever presses the button of a mail that they did not ask for opens 
   expect((await post('verify_email', { token, signup_token })).status).toBe(204)
 })
 
-test('HX5, HX2: a new password voids whatever a squatter could enter by', async () => {
+test('HX5, HX2: a new password voids every way in that a squatter had', async () => {
   const email = newAddress()
   const squatted = await api.person({ email })
   const squatter = await api.signIn(squatted)
@@ -41,7 +41,7 @@ test('HX5, HX2: a new password voids whatever a squatter could enter by', async 
   expect((await post('login', { email, password: NEW_PASSWORD })).status).toBe(200)
 })
 
-test('HX5: a squatter keeps nobody who manages from making or moving an account, and being disabled proves nothing', async () => {
+test('HX5: a squatter cannot prevent those who manage from making or moving an account, and a disabled account is not proved', async () => {
   const admin = await api.quickActor({ role: 'admin' })
   const manage = (method: string, path: string, body?: object) =>
     api.send(method, `/v1${path}`, { token: admin.token, ...(body && { body }) })
@@ -62,7 +62,7 @@ test('HX5: a squatter keeps nobody who manages from making or moving an account,
     const squatter = await squat(made, isDisabled)
     expect((await create(made)).status).toBe(201)
     expect(await lastOf(squatter)).toEqual({ details: '{"reason":"address_given_to_another"}' })
-    // Whom somebody who manages has made stays, and so does who has used or proved their account.
+    // A user made by somebody who manages stays, and so does one who has used or proved their account.
     expect((await create(made)).body.code).toBe('email_taken')
 
     const moved = newAddress()
@@ -98,7 +98,7 @@ test('HX5, SE2: a disabled squatter does not keep an owner from undoing a change
   expect((await post('undo_email_change', { token: undo })).status).toBe(204)
 })
 
-test('HX5: the password or a session of the account proves it too, and a wrong one does not', async () => {
+test('HX5: the account’s password or session proves it too, and a wrong one does not', async () => {
   for (const by of ['password', 'session'] as const) {
     const ada = await api.person()
     await post('resend_verification', { email: ada.email })
@@ -115,7 +115,7 @@ test('HX5: the password or a session of the account proves it too, and a wrong o
   }
 })
 
-test('A code works with the token of who asked, and a later asker neither burns nor hides it', async () => {
+test('A code works with the token of whoever asked, and a later request neither uses it up nor hides it', async () => {
   const ada = await api.person({ email_verified_at: 1 })
   const mine = (await post('forgot_password', { email: ada.email })).body.request_token as string
   const { code } = await newest(ada.email)
@@ -126,7 +126,7 @@ test('A code works with the token of who asked, and a later asker neither burns 
   expect((await reset(mine, code)).status).toBe(204)
 })
 
-test('RL2, HX5: whoever signed up with an address burns no code that its owner has asked for', async () => {
+test('RL2, HX5: somebody who signed up with an address cannot use up a code that its owner has asked for', async () => {
   const email = newAddress()
   const { signup_token } = (await signUp(email)).body
   const { request_token } = (await post('resend_verification', { email })).body
@@ -140,7 +140,7 @@ test('RL2, HX5: whoever signed up with an address burns no code that its owner h
   expect((await post('login', { email, password: NEW_PASSWORD })).status).toBe(200)
 })
 
-test('HX13: what an address is shows in no answer, whatever is asked of it and in which order', async () => {
+test('HX13: no answer reveals what account an address has, whatever is asked and in which order', async () => {
   const person = async (given = {}) => (await api.person({ email_verified_at: 1, ...given })).email
   const admin = await api.quickActor({ role: 'admin' })
   const invited = newAddress()
@@ -158,7 +158,7 @@ test('HX13: what an address is shows in no answer, whatever is asked of it and i
       /_token$/.test(name) ? String(value).length : name === 'request_id' ? undefined : value,
     )
   const answers: [what: string, forms: string[]][] = []
-  // One after another: a queue that is full would answer for itself.
+  // One after another: a full queue would change the answers.
   for (const [what, email] of Object.entries(addresses)) {
     const key = { 'idempotency-key': crypto.randomUUID() }
     const asked = [
@@ -176,7 +176,7 @@ test('HX13: what an address is shows in no answer, whatever is asked of it and i
   for (const [what, forms] of answers) expect([what, forms]).toEqual([what, free])
 })
 
-test('SE2: without the session that asked, a new address takes a click on the old one as well', async () => {
+test('SE2: without the session that asked, a new address needs a click in the old mailbox as well', async () => {
   const ada = await api.actor({ email_verified_at: 1 })
   const email = newAddress()
   await post('change_email', { new_email: email, current_password: PASSWORD }, ada)
@@ -188,7 +188,7 @@ test('SE2: without the session that asked, a new address takes a click on the ol
   expect(await stateOf(email)).toBeDefined()
 })
 
-test('SE2: where nobody has proved the old address, only the session that asked confirms, and nobody undoes', async () => {
+test('SE2: if the old address is not proved, only the session that asked can confirm, and nobody can undo', async () => {
   const ada = await api.actor({ email_verified_at: null }).catch(() => api.quickActor())
   const email = newAddress()
   await post('change_email', { new_email: email, current_password: PASSWORD }, ada)
@@ -198,7 +198,7 @@ test('SE2: where nobody has proved the old address, only the session that asked 
   expect((await post('confirm_email_change', { token }, ada)).status).toBe(204)
 })
 
-test('HX5: whom an administrator makes chooses a password of their own, and notify: false mails nothing', async () => {
+test('HX5: a user made by an administrator chooses their own password, and notify: false mails nothing', async () => {
   const admin = await api.quickActor({ role: 'admin' })
   const make = (body: object) => api.send('POST', '/v1/users', { token: admin.token, body })
   const [email, silent] = [newAddress(), newAddress()]
@@ -213,7 +213,7 @@ test('HX5: whom an administrator makes chooses a password of their own, and noti
   expect((await post('login', { email, password: NEW_PASSWORD })).status).toBe(200)
 })
 
-test('HX5: an address that nobody has proved is not changed under a password that somebody else typed', async () => {
+test('HX5: an unproved address cannot be changed while the password is one that somebody else typed', async () => {
   const ada = await api.quickActor({ password_is_given: TYPED })
   const email = newAddress()
   const ask = (token: string, current_password: string) =>
@@ -221,13 +221,13 @@ test('HX5: an address that nobody has proved is not changed under a password tha
   const refused = await ask(ada.token, PASSWORD)
   expect([refused.status, refused.body.code]).toEqual([409, 'address_not_verified'])
   expect([await api.mailsTo(email), await api.historyOf(ada.id)]).toEqual([[], []])
-  // With one that she has set herself it is.
+  // With a password that she has set herself, it can.
   const body = { current_password: PASSWORD, new_password: NEW_PASSWORD }
   const { access_token } = (await post('change_password', body, ada)).body
   expect((await ask(access_token as string, NEW_PASSWORD)).status).toBe(202)
 })
 
-test('A link is for the address that its mail went to: once the account has another, it confirms, sets and unlocks nothing', async () => {
+test('A link is for the address it was mailed to: once the account has another, it confirms, sets and unlocks nothing', async () => {
   const almostLocked = { failed_logins: MAX_FAILURES_IN_A_ROW - 1, email_verified_at: 1 }
   const people = [await api.person(), await api.person(), await api.person(almostLocked)] as const
   await post('resend_verification', { email: people[0].email })

@@ -9,7 +9,7 @@ import { WHO } from '../support/requests.ts'
 import { dump } from '../support/snapshots.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
-/** What an app's token may do: the session that it has of somebody, whoever that is, is never theirs. */
+/** What an app's token may do: an app's session of a user never has all of that user's permissions. */
 
 let own: Awaited<ReturnType<typeof freshUpstreams>>
 let api: ReturnType<typeof openApi>
@@ -21,10 +21,10 @@ beforeAll(async () => {
   admin = await api.actor({ role: 'admin', email_verified_at: 1 })
 })
 
-/** To act as somebody is the one that is theirs: see below. */
+/** All but the scope to act as the user: see below. */
 const OTHERS = SCOPES.filter((scope) => scope !== 'account')
 
-/** Each route behind a sign-in, with the permission that it takes, or none, and whether it may take a recent login. */
+/** Each route that needs a sign-in, with its permission, if any, and whether it may need a recent login. */
 const routes = [...operationsOf(worker)]
   .filter(
     ([route]) => (WHO[route] ?? (route === 'POST /v1/auth/logout' ? 'signed in' : 'anyone')) !== 'anyone',
@@ -42,7 +42,7 @@ const ask = (route: string, token: string, body?: object) => {
 }
 
 describe('AZ1: an app that an administrator signed in to', () => {
-  test.each(OTHERS)('does with the scope %s what that says, and nothing else', async (scope) => {
+  test.each(OTHERS)('may do with the scope %s what it says, and nothing else', async (scope) => {
     const { token } = await letApp(api, admin, { scope })
     const before = await dump(api)
     for (const [route, needed, takesLogin] of routes) {
@@ -79,7 +79,7 @@ describe('AZ1: an app that an administrator signed in to', () => {
     }
   })
 
-  test('AZ5: manages users, and neither managers nor administrators', async () => {
+  test('AZ5: manages users, but neither managers nor administrators', async () => {
     const { token } = await letApp(api, admin, { scope: 'users:read users:update' })
     for (const [role, status] of [
       ['user', 200],
@@ -94,7 +94,7 @@ describe('AZ1: an app that an administrator signed in to', () => {
     expect(deleted.status).toBe(403)
   })
 
-  test('AZ5: ends the sessions of users, and not of whoever signed in to it', async () => {
+  test('AZ5: ends the sessions of users, but not of whoever signed in to it', async () => {
     const { token, parentId } = await letApp(api, admin, { scope: 'sessions:manage' })
     const end = (id: string) => api.send('DELETE', `/v1/users/${id}/sessions`, { token })
     expect((await end((await api.person()).id)).status).toBe(204)
@@ -103,7 +103,7 @@ describe('AZ1: an app that an administrator signed in to', () => {
     expect(own).toEqual({ revoked_at: null })
   })
 
-  test('what it did stands in the history, as theirs', async () => {
+  test('has its actions in the history, as the administrator’s', async () => {
     const { token } = await letApp(api, admin, { scope: 'users:update' })
     const { id } = await api.person()
     await api.send('PATCH', `/v1/users/${id}`, { token, body: { name: 'Grace' } })
@@ -114,7 +114,7 @@ describe('AZ1: an app that an administrator signed in to', () => {
 })
 
 test.each(['user', 'manager'] as const)(
-  'AK3: a %s lets an app do no more than they may themselves',
+  'AK3: a %s cannot let an app do more than they may themselves',
   async (role) => {
     const somebody = await api.quickActor({ role })
     const { token } = await letApp(api, somebody, { scope: OTHERS.join(' ') })
@@ -125,7 +125,7 @@ test.each(['user', 'manager'] as const)(
   },
 )
 
-/** How somebody is signed in, and how an account is entered, is for a login of one's own. */
+/** Sessions, and how an account is entered, need a login of one's own. */
 const NO_APPS = [
   'GET /v1/auth/factors',
   'POST /v1/auth/logout',
@@ -137,11 +137,11 @@ const isNoApps = (route: string) =>
   NO_APPS.includes(route) || /^[A-Z]+ \/v1\/auth\/(factors|passkeys|reauthenticate)\b/.test(route)
 
 describe('AZ1: an app of one’s own that acts as the person does', () => {
-  test.each(['admin', 'manager', 'user'] as const)('does for a %s what they may', async (role) => {
+  test.each(['admin', 'manager', 'user'] as const)('may do for a %s what they may', async (role) => {
     const somebody = await api.quickActor({ role, email_verified_at: 1 })
     const { token } = await letApp(api, somebody, { scope: 'account' })
     for (const [route, needed, takesLogin] of routes) {
-      // Of its own route, whoever it is may not be there; what their role lacks is forbidden to them.
+      // On its own routes the user may not exist; what their role lacks is forbidden.
       const { status, body } = await ask(route, token)
       const may = needed === 'signed_in' || needed === undefined || hasPermission(role, needed as Permission)
       const expected = isNoApps(route) ? 'insufficient_scope' : may ? undefined : 'forbidden'
@@ -154,7 +154,7 @@ describe('AZ1: an app of one’s own that acts as the person does', () => {
     }
   })
 
-  test('is them, by the role of now, until they sign out; and never by a recent login', async () => {
+  test('acts with their present role, until they sign out, and never with a recent login', async () => {
     const bo = await api.quickActor({ role: 'manager', email_verified_at: 1 })
     const { token, parentId } = await letApp(api, bo, { scope: 'account' })
     const me = await api.send('GET', '/v1/users/me', { token })
@@ -170,7 +170,7 @@ describe('AZ1: an app of one’s own that acts as the person does', () => {
       expect((await api.send('GET', path, { token })).body.code).toBe('invalid_token')
   })
 
-  test('ends with them when they are idle, changed, or it may no longer', async () => {
+  test('ends when they are idle or changed, or when it may no longer act', async () => {
     const ask = async (token: string) => (await api.send('GET', '/v1/users/me', { token })).status
     const open = async () => {
       const somebody = await api.quickActor({ role: 'manager', email_verified_at: 1 })
@@ -189,13 +189,13 @@ describe('AZ1: an app of one’s own that acts as the person does', () => {
     ])
   })
 
-  test('is for apps of one’s own, and for no service', async () => {
+  test('must be a first-party app, and not a service', async () => {
     for (const given of [{}, { first_party: true, grants: ['client_credentials'], redirect_uris: [] }])
       await expect(addApp(api, { scopes: ['account'], ...given })).rejects.toThrow('422')
   })
 })
 
-test('LE6: a service’s token ends at once when whoever answers for it may no longer', async () => {
+test('LE6: a service’s token ends at once when its owner loses the permission', async () => {
   const boss = await api.quickActor({ role: 'admin', email_verified_at: 1 })
   const made = await api.send('POST', '/v1/oauth_clients', {
     token: boss.token,
@@ -224,7 +224,7 @@ test('LE6: a service’s token ends at once when whoever answers for it may no l
   expect(write.status).toBe(401)
 })
 
-test('what an app had offline of somebody who was promoted is over, and introspection says so', async () => {
+test('an app’s offline session ends when its user is promoted, and introspection says so', async () => {
   const app = await addApp(api, { scopes: ['openid', 'offline_access'] })
   const ada = await api.quickActor({ email_verified_at: 1 })
   const given = await letApp(api, ada, { scope: 'openid offline_access', app })
@@ -241,7 +241,7 @@ test('what an app had offline of somebody who was promoted is over, and introspe
   expect((await api.send('POST', '/oauth/token', { headers, raw: refresh })).body.error).toBe('invalid_grant')
 })
 
-describe('What is taken back counts at once', () => {
+describe('What is revoked ends at once', () => {
   const scope = 'users:read users:update'
   const read = async (token: string) => {
     const { status, body } = await api.send('GET', '/v1/users', { token })
@@ -294,7 +294,7 @@ describe('What is taken back counts at once', () => {
     expect(await read(token)).toBe('insufficient_scope')
   })
 
-  test('an app that was let go on without them goes on, but not after a reset', async () => {
+  test('an app with offline access continues, but not after a reset', async () => {
     const somebody = await api.person({ role: 'manager', email_verified_at: 1 })
     const own = await api.signIn(somebody)
     const given = await letApp(api, somebody, { scope: `${scope} offline_access`, parent: own.sessionId })
@@ -306,15 +306,15 @@ describe('What is taken back counts at once', () => {
   })
 })
 
-describe('HX8, RV1: what a replica that lags may not have heard of is asked of the primary', () => {
+describe('HX8, RV1: what a lagging replica may not know is read from the primary', () => {
   const openLet = async () => {
     const app = await addApp(api, { scopes: ['openid'] })
-    // That it was used need not be noted.
+    // Its use need not be recorded.
     await api.sql('UPDATE oauth_clients SET last_used_at = ? WHERE id = ?', [Date.now(), app.client_id])
     const ada = await api.person({ token_epoch: 1 })
     const given = await letApp(api, ada, { scope: 'openid', app })
     const headers = { authorization: `Basic ${btoa(`${app.client_id}:${app.client_secret}`)}` }
-    /** The status, and how often libSQL is asked. */
+    /** The status, and how often libSQL is called. */
     const asked = async (action: () => ReturnType<typeof api.send>) => {
       const { result, calls } = await own.measure(action)
       return [result.status, calls.filter(({ upstream }) => upstream === 'libsql').length]
@@ -332,7 +332,7 @@ describe('HX8, RV1: what a replica that lags may not have heard of is asked of t
     }
   }
 
-  test('a session that is not there yet, as it is young', async () => {
+  test('a session that is too young to be there', async () => {
     const app = await openLet()
     expect([await app.userinfo(), await app.introspection(), await app.refresh()]).toEqual([
       [200, 1],
@@ -362,7 +362,7 @@ describe('HX8, RV1: what a replica that lags may not have heard of is asked of t
     }
   })
 
-  test('an epoch that is of a change which has not arrived; one that is over has ended', async () => {
+  test('an epoch from a change that has not arrived; one that is past has ended', async () => {
     const app = await openLet()
     const move = (epoch: number) =>
       api.sql('UPDATE users SET token_epoch = ? WHERE id = ?', [epoch, app.userId])
@@ -379,7 +379,7 @@ describe('HX8, RV1: what a replica that lags may not have heard of is asked of t
   })
 })
 
-test('AT5: its refresh token opens nothing at our own refresh, and is not used up', async () => {
+test('AT5: an app’s refresh token is refused at our own refresh, and not used up', async () => {
   const { refreshToken, sessionId } = await letApp(api, admin, { scope: 'users:read' })
   const answer = await api.send('POST', '/v1/auth/refresh_token', { body: { refresh_token: refreshToken } })
   expect([answer.status, answer.body.code]).toEqual([401, 'invalid_refresh_token'])
@@ -388,7 +388,7 @@ test('AT5: its refresh token opens nothing at our own refresh, and is not used u
   ])
 })
 
-test('an app’s sessions are none of the fifty, nor in the list of them', async () => {
+test('an app’s sessions do not count among the fifty, and are not in their list', async () => {
   const ada = await api.quickActor()
   const given = await letApp(api, ada, { scope: 'openid' })
   const { body } = await api.send<{ data: { id: string }[] }>('GET', '/v1/auth/sessions', {
@@ -397,7 +397,7 @@ test('an app’s sessions are none of the fifty, nor in the list of them', async
   expect(body.data.map(({ id }) => id)).not.toContain(given.sessionId)
 })
 
-test('a second factor that the policy asks for is asked of an app’s session too', async () => {
+test('a second factor that the policy requires is required of an app’s session too', async () => {
   const strict = openApi({ ...api.bindings, SECOND_FACTOR: 'managers' })
   const app = await addApp(api, { scopes: ['users:read'] })
   const { token } = await letApp(api, await api.person({ role: 'manager' }), { scope: 'users:read', app })

@@ -26,7 +26,7 @@ const rowOf = async (id: unknown) =>
   (await api.sql('SELECT * FROM oauth_clients WHERE id = ?', [id as string]))[0]
 
 describe('Apps', () => {
-  test('an app is made with a secret that is shown once, and of which the digest is kept alone', async () => {
+  test('an app gets a secret that is shown once, and only its digest is stored', async () => {
     const { status, body } = await create()
     expect(status).toBe(201)
     expect(body).toMatchObject({
@@ -78,7 +78,7 @@ describe('Apps', () => {
     ['myapp:/cb'],
     ['/callback'],
     [`https://app.example/${'x'.repeat(600)}`],
-  ])('OA4: %s is no address to be sent back to', async (uri) => {
+  ])('OA4: %s is not a valid redirect URI', async (uri) => {
     const { status, body } = await create({ type: 'public', redirect_uris: [uri] })
     expect([status, body.code]).toEqual([422, 'invalid_input'])
   })
@@ -104,13 +104,13 @@ describe('Apps', () => {
     [{ client_id: 'mine' }],
     [{ owner_id: crypto.randomUUID() }],
     [{ logo_uri: 'https://evil.test/pixel.png' }],
-  ])('what contradicts itself, or is not known, is refused: %j', async (given) => {
+  ])('contradictory or unknown settings are refused: %j', async (given) => {
     const before = await dump(api)
     expect((await create(given)).body.code).toBe('invalid_input')
     expect((await dump(api)).oauth_clients).toEqual(before.oauth_clients)
   })
 
-  test('a key that could never prove anything is refused by a sentence, when it is made and when it is changed', async () => {
+  test('a key that could never authenticate is refused with a sentence, at creation and at a change', async () => {
     const publicKey = async (algorithm: object, uses = ['sign', 'verify']) => {
       const pair = (await crypto.subtle.generateKey(algorithm as never, true, uses as never)) as CryptoKeyPair
       const {
@@ -175,7 +175,7 @@ describe('Apps', () => {
     expect([status, body.owner_id, body.scopes]).toEqual([201, admin.id, ['users:read']])
   })
 
-  test('AK1: all of it takes a login of the last ten minutes, and an administrator', async () => {
+  test('AK1: all of this needs an administrator with a login of the last ten minutes', async () => {
     const { body: app } = await create()
     const path = `/v1/oauth_clients/${app.client_id}`
     const longAgo = await api.signIn(admin, Date.now() - 11 * 60_000)
@@ -196,7 +196,7 @@ describe('Apps', () => {
     expect(await rowOf(app.client_id)).toMatchObject({ name: 'Wiki', version: 1 })
   })
 
-  test('what is changed is told, and what is not named stays', async () => {
+  test('a change is reported, and what it does not name stays', async () => {
     const { body: app } = await create()
     const path = `/v1/oauth_clients/${app.client_id}`
     const { status, body } = await api.send('PATCH', path, {
@@ -224,7 +224,7 @@ describe('Apps', () => {
     expect(wrong.body.code).toBe('invalid_input')
   })
 
-  test('a secret is replaced with an overlap, or at once where it was stolen', async () => {
+  test('a secret is replaced with an overlap, or at once if it was stolen', async () => {
     const { body: app } = await create()
     const path = `/v1/oauth_clients/${app.client_id}/secret`
     const before = await rowOf(app.client_id)
@@ -239,7 +239,7 @@ describe('Apps', () => {
     expect(await rowOf(app.client_id)).toMatchObject({ former_secret_hash: null, epoch: 1 })
   })
 
-  test('replaced twice, as by a page loaded again, the secret in use is still the one that goes on', async () => {
+  test('a secret that is replaced twice, as by reloading a page, keeps the one in use valid', async () => {
     const { body: app } = await create()
     const replace = (body: object = {}) =>
       api.send('POST', `/v1/oauth_clients/${app.client_id}/secret`, { token: admin.token, body })
@@ -253,7 +253,7 @@ describe('Apps', () => {
       former_secret_hash: inUse!.secret_hash,
       former_secret_until: once!.former_secret_until,
     })
-    // For another time it is another change, and so it is after a while.
+    // With another overlap it is another change, and so it is after a while.
     await replace({ keep_former_seconds: 3600 })
     const other = await rowOf(app.client_id)
     expect(other!.former_secret_hash).toBe(twice!.secret_hash)
@@ -267,7 +267,7 @@ describe('Apps', () => {
     expect(await rowOf(app.client_id)).toMatchObject({ former_secret_hash: null, epoch: 1 })
   })
 
-  test('an app is removed once, and what people let it do goes by clean-up', async () => {
+  test('an app is removed once, and clean-up removes the consents to it', async () => {
     const { body: app } = await create()
     const path = `/v1/oauth_clients/${app.client_id}`
     expect((await api.send('DELETE', path, { token: admin.token })).status).toBe(204)
@@ -275,7 +275,7 @@ describe('Apps', () => {
     expect((await api.send('GET', path, { token: admin.token })).body.code).toBe('client_not_found')
   })
 
-  test('ten changes at once are ten changes, and none is lost', async () => {
+  test('ten changes at once are all made, and none is lost', async () => {
     const { body: app } = await create({ scopes: ['openid'] })
     const path = `/v1/oauth_clients/${app.client_id}`
     const changes = [{ name: 'Notes' }, { first_party: true }, { allowed_roles: ['admin'] }]
@@ -285,7 +285,7 @@ describe('Apps', () => {
   })
 })
 
-test('When one was used last is noted by whatever tokens it is given, once in five minutes', async () => {
+test('The last use of an app is recorded with any token it gets, once in five minutes', async () => {
   const app = (await create()).body as unknown as ClientWithSecret
   const service = { grants: ['client_credentials'], redirect_uris: [], scopes: ['users:read'] }
   const other = (await create(service)).body as unknown as ClientWithSecret

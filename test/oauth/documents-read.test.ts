@@ -7,7 +7,7 @@ import { REDIRECT } from '../support/oauth.ts'
 import { openBrowser } from '../support/pages.ts'
 import type { How } from '../support/provider.ts'
 
-/** Apps that are not registered here: whom we ask what they are, and what of the answer is taken. */
+/** Unregistered apps: which servers we ask for their documents, and what is accepted from them. */
 
 const { bindings, somebody, open, come } = await takingApps()
 
@@ -52,7 +52,7 @@ describe('Its id', () => {
     ['file:///etc/passwd'],
     ['data:application/json,{}'],
     ['javascript:alert(1)'],
-  ])('SC3: %s is none, and nobody is called', async (id) => {
+  ])('SC3: %s is refused, and no server is called', async (id) => {
     const { OUTBOUND_LOCAL: _, ...rest } = bindings
     const public_ = openApi(rest as never)
     const called = vi.spyOn(globalThis, 'fetch')
@@ -66,7 +66,7 @@ describe('Its id', () => {
     expect(hosts.filter((one) => !['127.0.0.1', 'localhost'].includes(one))).toEqual([])
   })
 
-  test('SC3: this machine is nobody’s, unless Roster itself is on it', async () => {
+  test('SC3: must not be on this machine, unless Roster itself is', async () => {
     const id = await publish()
     const { OUTBOUND_LOCAL: _, ...rest } = bindings
     const browser = await openBrowser(openApi(rest as never), await somebody())
@@ -83,7 +83,7 @@ describe('Its id', () => {
     ['by another path', (path) => `${url}/apps/..${path}`],
     ['in other letters', (path) => `${url}${path.replace('apps', '%61pps')}`],
     ['of another', () => 'https://app.example/app'],
-  ])('is what the document says, letter by letter: %s it is another', async (_, otherwise) => {
+  ])('must be what the document says, letter by letter: %s it is another', async (_, otherwise) => {
     const path = `/apps/${crypto.randomUUID()}`
     const id = await publish({ client_id: otherwise(path) }, undefined, path)
     const answer = await come(id)
@@ -119,7 +119,7 @@ describe('SC3, Fault 19: what it says', () => {
     ['for other grants alone', { grant_types: ['client_credentials'] }],
     ['for other answers alone', { response_types: ['token'] }],
     ['with an ID token that is not signed', { id_token_signed_response_alg: 'none' }],
-  ])('%s is not taken, within three seconds', async (_, document, how) => {
+  ])('%s is refused, within three seconds', async (_, document, how) => {
     const id = await publish(document, how)
     const startedAt = Date.now()
     const answer = await come(id)
@@ -127,18 +127,18 @@ describe('SC3, Fault 19: what it says', () => {
     expect([answer.status, answer.headers.get('location')]).toEqual([400, null])
     expect(answer.text).toContain('What the app says of itself cannot be read')
     expect(answer.text).not.toContain('root cause')
-    // It is asked for again.
+    // It is requested again.
     await publish({}, undefined, id.slice(url.length))
     expect((await come(id)).status).toBe(200)
   })
 
-  test('with a private key is not taken', async () => {
+  test('with a private key is refused', async () => {
     const { privateJwk } = await keyOf('x')
     const document = { jwks: { keys: [privateJwk] }, token_endpoint_auth_method: 'private_key_jwt' }
     expect((await come(await publish(document))).status).toBe(400)
   })
 
-  test('may name a place that is not taken here, which nobody is sent to', async () => {
+  test('may include a redirect URI that is not accepted here, to which nobody is sent', async () => {
     const id = await publish(well({ redirect_uris: ['vscode://back', 'http://app.example/', REDIRECT] }))
     expect((await come(id)).status).toBe(200)
     for (const redirect_uri of [
@@ -150,7 +150,7 @@ describe('SC3, Fault 19: what it says', () => {
       expect((await come(id, { redirect_uri })).status).toBe(400)
   })
 
-  test('may name a place on the device, and whoever is sent there is told so, each time', async () => {
+  test('may include a redirect URI on the device, and the user is told so each time', async () => {
     const redirect_uri = 'http://127.0.0.1:51004/back'
     const id = await publish(well({ redirect_uris: ['http://127.0.0.1/back', 'com.example.scribe:/back'] }))
     const browser = await open()
@@ -167,7 +167,7 @@ describe('SC3, Fault 19: what it says', () => {
       }
   })
 
-  test('of its picture is shown where that stands in it, or is a file of ours', async () => {
+  test('about its logo is only used if it is inline, or a file of ours', async () => {
     const picture = `data:image/png;base64,${btoa('x')}`
     for (const [logo_uri, shown] of [
       [picture, picture],
@@ -188,7 +188,7 @@ describe('SC3, Fault 19: what it says', () => {
     }
   })
 
-  test('of its name is what it is called by, and its host where that is none', async () => {
+  test('about its name is what the app is called, or else its host', async () => {
     for (const client_name of [undefined, '', 7, '\u202eScribe', 'x'.repeat(500)]) {
       const { text } = await come(await publish({ client_name }))
       expect(text).toContain(`${host} wants to use your account`)
@@ -196,14 +196,14 @@ describe('SC3, Fault 19: what it says', () => {
   })
 })
 
-test('A user has us ask for ten documents a minute, and another for as many', async () => {
+test('A user can make us fetch ten documents a minute, and another as many', async () => {
   const counted = openApi({ ...bindings, RATE_LIMIT_DOCUMENTS: limiter(10) } as never)
   const browser = await openBrowser(counted, await somebody())
   const ids = await Promise.all(Array.from({ length: 11 }, () => publish()))
   const statuses = []
   for (const id of ids) statuses.push((await come(id, {}, browser)).status)
   expect(statuses).toEqual([...Array(10).fill(200), 429])
-  // What is known by now is asked of nobody.
+  // What is cached is not requested again.
   expect((await come(ids[0]!, {}, browser)).status).toBe(200)
   expect((await come(ids[10]!, {}, await openBrowser(counted, await somebody()))).status).toBe(200)
 })

@@ -19,7 +19,7 @@ import {
 import { addApp } from '../support/oauth.ts'
 import { openBrowser } from '../support/pages.ts'
 
-/** Apps that are not registered here: what they are let do, and to whom. */
+/** Unregistered apps: what they may do, and for whom. */
 
 let as: oauth.AuthorizationServer
 const { bindings, api, somebody, open, come, post } = await takingApps()
@@ -29,13 +29,13 @@ beforeAll(async () => {
 })
 
 describe('An app that is not registered here', () => {
-  test('is asked about, is told who signed in, and goes on by itself; the page says that nobody knows it', async () => {
+  test('needs consent, learns who signed in, and refreshes by itself; the page says that nobody vouches for it', async () => {
     const id = await publish()
     const stranger = await openBrowser(api)
     const begun = await begin(asApp(id), { scope: 'openid email offline_access' })
     const first = await stranger('GET', `/oauth/authorize?${begun.search}`)
     expect(first.headers.get('location')).toMatch(/^\/signin\?to=/)
-    // Nobody has us call anybody without having signed in.
+    // Nobody can make us call a server without signing in.
     expect(await timesRead(id)).toBe(0)
     const back = new URL(first.headers.get('location')!, ISSUER).searchParams.get('to')!
     const ada = await somebody()
@@ -52,7 +52,7 @@ describe('An app that is not registered here', () => {
     const refresh = { grant_type: 'refresh_token', refresh_token: tokens.refresh_token!, client_id: id }
     const next = await post('/oauth/token', refresh)
     expect(next).toMatchObject({ status: 200, body: { scope: 'openid email offline_access' } })
-    // Asked once, and its document read once.
+    // Asked for once, and its document read once.
     expect(
       (await authorize(browser, (await begin(asApp(id), { scope: 'openid' })).search)).searchParams.has(
         'code',
@@ -60,7 +60,7 @@ describe('An app that is not registered here', () => {
     ).toBe(true)
     expect((await come(id, {}, browser)).status).toBe(200)
     expect(await timesRead(id)).toBe(1)
-    // It is among one's apps, and taken back as any other.
+    // It is among the user's apps, and is withdrawn like any other.
     const apps = await browser('GET', '/account/apps')
     expect([apps.text.includes('Scribe'), apps.text.includes(`it is what ${host} says`)]).toEqual([
       true,
@@ -70,7 +70,7 @@ describe('An app that is not registered here', () => {
     const { body } = await api.send<{ data: Record<string, string>[] }>('GET', '/v1/auth/grants', { token })
     expect(body.data).toMatchObject([{ client_id: id, name: 'Scribe' }])
     expect((await api.send('DELETE', `/v1/auth/grants/${body.data[0]!.id}`, { token })).status).toBe(204)
-    // RFC 6749 section 5.2, RFC 7009 section 2.2: what it was given is no good any more; itself is nothing to mend.
+    // RFC 6749 section 5.2, RFC 7009 section 2.2: what it was given is void; the app itself is still valid.
     const last = next.body.refresh_token!
     for (const one of [last, 'x'])
       expect(await post('/oauth/token', { ...refresh, refresh_token: one })).toMatchObject({
@@ -82,7 +82,7 @@ describe('An app that is not registered here', () => {
     expect(await api.sql('SELECT id FROM oauth_clients WHERE id = ?', [id])).toEqual([])
   })
 
-  test('may ask for who somebody is and for a service of somebody’s, never for what may be done here', async () => {
+  test('may ask for identity and for other services, but never for permissions here', async () => {
     const resource = `https://notes-${crypto.randomUUID()}.example/api`
     await addApp(api, { name: 'Notes', resources: [{ url: resource, scopes: ['notes:read'] }] })
     const id = await publish()
@@ -100,7 +100,7 @@ describe('An app that is not registered here', () => {
     expect(ofNotes.scope).toBe('notes:read')
   })
 
-  test('that has keys proves itself by them, and nobody else by less', async () => {
+  test('authenticates with its keys, if it has any, and nobody else can pass for it', async () => {
     const path = `/apps/${crypto.randomUUID()}`
     const { jwks, assert } = await keyOf(`${url}${path}`)
     const id = await publish({ jwks, token_endpoint_auth_method: 'private_key_jwt' }, undefined, path)
@@ -129,7 +129,7 @@ describe('An app that is not registered here', () => {
     expect((await api.send('GET', '/oauth/userinfo', { token })).status).toBe(401)
   })
 
-  test('has nothing of what another was given', async () => {
+  test('gets nothing of what another app was given', async () => {
     const [one, other] = [await publish(), await publish()]
     const browser = await open()
     const begun = await begin(asApp(one))
@@ -140,7 +140,7 @@ describe('An app that is not registered here', () => {
       expect(
         (await post('/oauth/token', { ...redeeming(one, location, begun), client_id: thief })).body.error,
       ).toBe('invalid_grant')
-    // One that nobody has let do anything proves nothing.
+    // An app without any consent cannot authenticate.
     expect(
       (await post('/oauth/token', { ...redeeming(one, location, begun), client_id: await publish() })).body
         .error,
@@ -154,7 +154,7 @@ describe('An app that is not registered here', () => {
     expect((await post('/oauth/token', { ...refresh, client_id: one })).status).toBe(200)
   })
 
-  test('ends what it was just given, though a replica that lags has not heard of the grant', async () => {
+  test('can revoke what it was just given, even if a lagging replica does not know the grant', async () => {
     const id = await publish()
     const begun = await begin(asApp(id))
     const { tokens } = await redeem(api, as, asApp(id), await authorize(await open(), begun.search), begun)
@@ -171,7 +171,7 @@ describe('An app that is not registered here', () => {
     ])
   })
 
-  test('pushes nothing, begins on no device, and asks about no token: nobody is signed in who would be counted', async () => {
+  test('cannot push requests, start on a device or introspect: there is no signed-in user to count', async () => {
     const id = await publish()
     const browser = await open()
     const begun = await begin(asApp(id))
@@ -187,7 +187,7 @@ describe('An app that is not registered here', () => {
     expect(await timesRead(id)).toBe(read)
   })
 
-  test('is none where the setting is off, as it is unless it is on', async () => {
+  test('does not exist if the setting is off, which is the default', async () => {
     const id = await publish()
     const begun = await begin(asApp(id))
     const ada = await somebody()
@@ -203,7 +203,7 @@ describe('An app that is not registered here', () => {
     expect(await said(off)).not.toHaveProperty('client_id_metadata_document_supported')
   })
 
-  test('is nothing that is registered: it is in no list of those, and nobody changes it', async () => {
+  test('is not registered: it is in no list of apps, and nobody can change it', async () => {
     const id = await publish()
     await authorize(await open(), (await begin(asApp(id))).search)
     expect(await api.sql('SELECT name FROM oauth_clients WHERE id = ?', [id])).toEqual([{ name: host }])
@@ -217,7 +217,7 @@ describe('An app that is not registered here', () => {
       )
   })
 
-  test('is one of fifty that somebody lets use their account, at most', async () => {
+  test('is one of at most fifty that a user may give access to', async () => {
     const ada = await somebody()
     const browser = await openBrowser(api, ada)
     const id = await publish()
@@ -229,20 +229,20 @@ describe('An app that is not registered here', () => {
       )
     const begun = await begin(asApp(await publish()))
     await expect(authorize(browser, begun.search)).rejects.toThrow(/^409/)
-    // What they have let already is theirs to change.
+    // Existing consents can still be changed.
     const again = await begin(asApp(id), { scope: 'openid offline_access' })
     expect((await authorize(browser, again.search)).searchParams.has('code')).toBe(true)
   })
 })
 
-describe('Where the settings shut it out', () => {
+describe('An app that the settings block', () => {
   const real = globalThis.fetch
   const shutting = (entry: string) => {
     const shut = openApi({ ...bindings, CLIENT_METADATA_BLOCKED: `evil.example,${entry}` } as never)
     return { shut, ...visitorsOf(shut) }
   }
 
-  test('nobody signs in to it any more, and it goes on with nothing that it was given', async () => {
+  test('cannot sign anybody in any more, nor use what it was given', async () => {
     const [id, other] = [await publish(), await publish()]
     const browser = await open()
     const begun = await begin(asApp(id))
@@ -266,7 +266,7 @@ describe('Where the settings shut it out', () => {
         path,
         { status: 401, body: { error: 'invalid_client' } },
       ])
-    // No other is meant, and nothing of it is lost: where it is let in again, it goes on.
+    // No other app is affected, and nothing is lost: once it is unblocked, it continues.
     expect((await comeThere(other)).status).toBe(200)
     expect((await post('/oauth/token', refresh)).status).toBe(200)
   })
@@ -275,7 +275,7 @@ describe('Where the settings shut it out', () => {
     ['https://evil.example/app', 'There is no such app'],
     ['https://a.b.evil.example/app', 'There is no such app'],
     ['https://one.example/app', 'There is no such app'],
-    // These are asked for, and are nowhere.
+    // These are requested, but do not exist.
     ['https://notevil.example/app', 'What the app says of itself'],
     ['https://evil.example.test/app', 'What the app says of itself'],
     ['https://one.example/app/more', 'What the app says of itself'],
@@ -293,12 +293,12 @@ describe('Where the settings shut it out', () => {
 })
 
 describe('A document that changes', () => {
-  // Ids are made in order, so the time of these tests goes on from one to the next.
+  // Ids must be ascending, so time continues from one of these tests to the next.
   beforeAll(() => void vi.useFakeTimers({ toFake: ['Date'] }))
   afterAll(() => void vi.useRealTimers())
   const pass = (ms: number) => vi.setSystemTime(Date.now() + ms)
 
-  test('is read anew after an hour; until they are asked again, the app is what it was when they let it', async () => {
+  test('is read again after an hour; until users are asked again, the app is what it was when they gave consent', async () => {
     const id = await publish()
     const ada = await somebody()
     const browser = await openBrowser(api, ada)
@@ -311,7 +311,7 @@ describe('A document that changes', () => {
       undefined,
       path,
     )
-    // Between authorize and token: what the grant has kept counts, and neither is it read again.
+    // Between authorize and token the document in the grant counts, and is not read again.
     expect(
       (await post('/oauth/token', { ...redeeming(id, location, begun), ...(await assert()) })).status,
     ).toBe(401)
@@ -323,7 +323,7 @@ describe('A document that changes', () => {
     const refresh = { client_id: id, grant_type: 'refresh_token', refresh_token: tokens.refresh_token! }
     const next = await post('/oauth/token', refresh)
     expect(next.status).toBe(200)
-    // Whoever comes is asked about what it is by now, and without a question there is no answer.
+    // Everybody who comes is asked about what the app is by now; without a question there is no answer.
     const asked = await come(id, {}, browser)
     expect([
       asked.status,
@@ -340,7 +340,7 @@ describe('A document that changes', () => {
     )
   })
 
-  test('while they look at the page is not what they said yes to', async () => {
+  test('while the user looks at the page is not what they consented to', async () => {
     const id = await publish()
     const browser = await open()
     const begun = await begin(asApp(id))

@@ -5,7 +5,7 @@ import { openBrowser } from '../support/pages.ts'
 import { dump } from '../support/snapshots.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
-/** What one has let apps do: seen and taken back, by the API and on the pages. */
+/** A user's consents to apps: shown and withdrawn, by the API and on the pages. */
 
 let own: Awaited<ReturnType<typeof freshUpstreams>>
 let api: ReturnType<typeof openApi>
@@ -43,7 +43,7 @@ const historyOf = async ({ id }: { id: string }) =>
     )
   ).map(({ details }) => JSON.parse(String(details)) as unknown)
 
-test('AZ2: one’s own consents are listed, and nobody else’s', async () => {
+test('AZ2: users see their own consents, and nobody else’s', async () => {
   const { ada, app } = await open()
   const { ada: eve } = await open('openid')
   expect(await grantsOf(ada.token)).toEqual([
@@ -65,7 +65,7 @@ test('AZ2: one’s own consents are listed, and nobody else’s', async () => {
   expect(await dump(api)).toEqual(before)
 })
 
-test('RV1: what is taken back of it counts at once, and once', async () => {
+test('RV1: withdrawing part of a consent takes effect at once, and once', async () => {
   const { ada, app } = await open()
   const path = `/v1/auth/grants/${app.grantId}`
   expect((await userInfo(app.token)).body).toMatchObject({ email: ada.email, name: 'Somebody' })
@@ -85,7 +85,7 @@ test('RV1: what is taken back of it counts at once, and once', async () => {
   expect(await endOf(app.sessionId)).toBe(null)
 })
 
-test('RV1: what is taken back ten times at once is taken back once', async () => {
+test('RV1: withdrawing ten times at once counts as once', async () => {
   const { ada, app } = await open()
   const take = () =>
     api.send('PATCH', `/v1/auth/grants/${app.grantId}`, { token: ada.token, body: { scopes: ['openid'] } })
@@ -94,7 +94,7 @@ test('RV1: what is taken back ten times at once is taken back once', async () =>
   expect(await historyOf(ada)).toHaveLength(1)
 })
 
-test('AZ5: nobody adds to what an app may do in its stead', async () => {
+test('AZ5: nobody can extend a consent instead of withdrawing it', async () => {
   const { ada, app } = await open()
   const before = await dump(api)
   for (const scopes of [['openid', 'roles'], ['roles'], ['users:read'], ['x']]) {
@@ -112,7 +112,7 @@ test('AZ5: nobody adds to what an app may do in its stead', async () => {
   expect(await dump(api)).toEqual(before)
 })
 
-test('RV1: an app from which all is taken back is signed out of everything', async () => {
+test('RV1: an app without any consent left is signed out of everything', async () => {
   const { ada, app, client } = await open('openid offline_access')
   const { ada: eve, app: other } = await open()
   const path = `/v1/auth/grants/${app.grantId}`
@@ -131,7 +131,7 @@ test('RV1: an app from which all is taken back is signed out of everything', asy
   expect((await userInfo(other.token)).status).toBe(200)
 })
 
-test('a session that went on without them ends with offline_access', async () => {
+test('an offline session ends with offline_access', async () => {
   const { ada, app } = await open('openid offline_access')
   const body = { scopes: ['openid'] }
   const path = `/v1/auth/grants/${app.grantId}`
@@ -139,7 +139,7 @@ test('a session that went on without them ends with offline_access', async () =>
   expect(await endOf(app.sessionId)).toBe('consent_withdrawn')
 })
 
-test('HX8: what is taken back is read of the primary, as a replica may not have heard of all that was let', async () => {
+test('HX8: withdrawing reads from the primary, as a replica may not know the whole consent', async () => {
   const { ada, app } = await open('openid email')
   const path = `/v1/auth/grants/${app.grantId}`
   const { result, wasHeld } = await own.between(
@@ -153,7 +153,7 @@ test('HX8: what is taken back is read of the primary, as a replica may not have 
   expect((await grantsOf(ada.token)).map(({ scopes }) => scopes)).toEqual([['openid', 'email']])
 })
 
-test('an app’s own token sees and changes no consent', async () => {
+test('an app’s own token can neither see nor change consents', async () => {
   const { app } = await open('openid users:read')
   const before = await dump(api)
   for (const [method, path] of [
@@ -168,7 +168,7 @@ test('an app’s own token sees and changes no consent', async () => {
 })
 
 describe('On the page', () => {
-  test('apps are shown with what they may do, which can be taken back one by one or as a whole', async () => {
+  test('apps are shown with what they may do, which can be withdrawn one by one or as a whole', async () => {
     const { ada, app } = await open()
     const browser = await openBrowser(api, ada)
     const page = await browser('GET', '/account/apps')
@@ -186,14 +186,14 @@ describe('On the page', () => {
     expect((await browser('POST', '/account/apps/remove', { id: app.grantId })).status).toBe(404)
   })
 
-  test('who keeps nothing takes all back', async () => {
+  test('keeping nothing withdraws all', async () => {
     const { ada, app } = await open()
     const browser = await openBrowser(api, ada)
     await browser('POST', '/account/apps/change', { id: app.grantId })
     expect(await endOf(app.sessionId)).toBe('consent_withdrawn')
   })
 
-  test('HD2: nobody’s form does it from elsewhere', async () => {
+  test('HD2: no form of another site can do it', async () => {
     const { ada, app } = await open()
     const browser = await openBrowser(api, ada)
     const before = await dump(api)

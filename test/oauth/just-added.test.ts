@@ -13,7 +13,7 @@ import { openApi } from '../support/api.ts'
 import { addApp, REDIRECT } from '../support/oauth.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
-/** Whoever adds an app uses it at once; a replica may hear of it a moment later. */
+/** Whoever adds an app uses it at once, but a replica may learn of it a moment later. */
 
 let own: Awaited<ReturnType<typeof freshUpstreams>>
 let api: ReturnType<typeof openApi>
@@ -23,7 +23,7 @@ beforeAll(async () => {
   api = openApi(own.bindings)
 })
 
-/** The resources of a Worker whose replica has heard of no client so far. */
+/** The resources of a Worker whose replica does not know any client yet. */
 const lagging = () => {
   const resources = openForCron(api.bindings as never, createExecutionContext())
   const read: typeof resources.db.read = async (batch) => {
@@ -41,7 +41,7 @@ const aMinuteLater = async <T>(action: () => Promise<T>): Promise<T> => {
   }
 }
 
-test('HX8, RV1: a replica that lags refuses no service that was just added, nor its token', async () => {
+test('HX8, RV1: a lagging replica does not make us refuse a service that was just added, nor its token', async () => {
   const { token: admin } = await api.quickActor({ role: 'admin', email_verified_at: 1 })
   const service = await addApp(api, {
     grants: ['client_credentials'],
@@ -57,7 +57,7 @@ test('HX8, RV1: a replica that lags refuses no service that was just added, nor 
   expect(await verifyFor(lagging(), token, { isFresh: true })).toMatchObject(said)
   const claims = await verifyAnyToken(token, api.config(), Date.now())
   expect(await findServiceScopes(lagging(), claims as ClientClaims)).toEqual(said.scope.split(' '))
-  // Once a replica has heard of it, that it is not there is so.
+  // Once a replica must know it, an unknown client does not exist.
   expect((await api.send('DELETE', `/v1/oauth_clients/${id}`, { token: admin })).status).toBe(204)
   expect(await findServiceScopes(lagging(), claims as ClientClaims)).toBeUndefined()
   const refused = { code: 'invalid_client' }
@@ -77,7 +77,7 @@ test('HX8, RV1: a replica that lags refuses no service that was just added, nor 
   ])
 })
 
-test('HX8, RV1: nor an app that was just added: its authorization and its pushed request are answered', async () => {
+test('HX8, RV1: nor an app that was just added: its authorization and pushed requests are answered', async () => {
   const app = await addApp(api, { type: 'public', scopes: ['openid'] })
   const query = {
     client_id: app.client_id,

@@ -11,7 +11,7 @@ import { rounds } from '../support/rounds.ts'
 import { dump } from '../support/snapshots.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
-/** What a key may do: what its permissions say, as far as its owner may do that themselves at the moment. */
+/** What a key may do: its permissions, as far as its owner has them at the moment. */
 
 let api: ReturnType<typeof openApi>
 let admin: Actor
@@ -38,9 +38,9 @@ const read = async (token: string) => {
 }
 
 describe('AK4, AZ1: a key of an administrator', () => {
-  test.each(KEY_PERMISSIONS)('does with the permission %s what that says, and nothing else', async (one) => {
+  test.each(KEY_PERMISSIONS)('may do with the permission %s what it says, and nothing else', async (one) => {
     const { key } = await addKey(api, admin, [one])
-    await ask('GET /v1/users/me', key) // Its last use is noted.
+    await ask('GET /v1/users/me', key) // Its last use is recorded.
     const before = await dump(api)
     for (const [route, needed] of routes.filter(([route]) => route !== 'GET /v1/users/me')) {
       const { status, body } = await ask(route, key)
@@ -50,7 +50,7 @@ describe('AK4, AZ1: a key of an administrator', () => {
     expect(await dump(api)).toEqual(before)
   })
 
-  test('with all of them still changes nobody’s way in, deletes nobody, takes nothing along and makes no keys', async () => {
+  test('with all of them still cannot change credentials, delete users, export anything or make keys', async () => {
     const { key: token, id } = await addKey(api, admin, KEY_PERMISSIONS)
     const eve = await api.person({ email_verified_at: 1 })
     await ask('GET /v1/users/me', token)
@@ -85,7 +85,7 @@ describe('AK4, AZ1: a key of an administrator', () => {
     expect(after).toEqual({ ...before, throttles: undefined })
   })
 
-  test('AZ5: manages users, and neither managers nor administrators; the history says who', async () => {
+  test('AZ5: manages users, but neither managers nor administrators; the history says who', async () => {
     const { key: token } = await addKey(api, admin, ['users:read', 'users:update'])
     for (const [role, status] of [
       ['user', 200],
@@ -100,7 +100,7 @@ describe('AK4, AZ1: a key of an administrator', () => {
     }
   })
 
-  test('AZ5: ends the sessions of users, and not its owner’s', async () => {
+  test('AZ5: ends the sessions of users, but not its owner’s', async () => {
     const { key: token } = await addKey(api, admin, ['sessions:manage'])
     const end = (id: string) => api.send('DELETE', `/v1/users/${id}/sessions`, { token })
     expect((await end((await api.person()).id)).status).toBe(204)
@@ -108,7 +108,7 @@ describe('AK4, AZ1: a key of an administrator', () => {
     expect((await api.send('GET', '/v1/auth/sessions', { token: admin.token })).status).toBe(200)
   })
 
-  test('AK4: has limits of its own', async () => {
+  test('AK4: has its own limits', async () => {
     const { key } = await addKey(api, admin, ['users:read'])
     const counted = limiter(2)
     const limited = openApi({ ...api.bindings, RATE_LIMIT_READS: counted })
@@ -120,7 +120,7 @@ describe('AK4, AZ1: a key of an administrator', () => {
   })
 })
 
-describe('AK3: what changes of its owner counts at the next call', () => {
+describe('AK3: changes to its owner take effect at the next call', () => {
   type Own = { id: string; email: string; token: string; key: string; keyId: string }
   const asAdmin = (method: string, path: string, body?: object) =>
     api.send(method, path, { token: admin.token, body })
@@ -161,7 +161,7 @@ describe('AK3: what changes of its owner counts at the next call', () => {
     expect(await api.sql('SELECT * FROM api_keys WHERE user_id = ?', [own.id])).toEqual([])
   })
 
-  test('demoted, it may no more than they may; raised again, it may again', async () => {
+  test('after a demotion it may do no more than they may, and after a promotion it may again', async () => {
     const own = await aKey()
     await asAdmin('PATCH', `/v1/users/${own.id}`, { role: 'user' })
     expect(await read(own.key)).toBe('insufficient_scope')
@@ -170,7 +170,7 @@ describe('AK3: what changes of its owner counts at the next call', () => {
     expect(await read(own.key)).toBe(200)
   })
 
-  test('signing out, and another password of their own, are nothing to it', async () => {
+  test('it is not affected by signing out, or by a new password', async () => {
     const own = await aKey()
     await api.send('POST', '/v1/auth/logout_all', { token: own.token })
     expect(await read(own.key)).toBe(200)
@@ -189,7 +189,7 @@ describe('AK3: what changes of its owner counts at the next call', () => {
     expect([await read(String(made.body.key)), await read(other.key)]).toEqual(['invalid_token', 200])
   })
 
-  test('a second factor that the policy asks for is asked of a key too, before it changes anything', async () => {
+  test('a second factor that the policy requires is required of a key too, before it changes anything', async () => {
     const strict = openApi({ ...api.bindings, SECOND_FACTOR: 'managers' })
     const { key: token } = await addKey(api, admin, ['users:read', 'users:update'])
     const { id } = await api.person()
@@ -202,7 +202,7 @@ describe('AK3: what changes of its owner counts at the next call', () => {
   })
 
   test.each([...Array(rounds(6, 50)).keys()])(
-    'AK3: beside their demotion or their end it is written before, or not at all %i',
+    'AK3: at the same time as their demotion or deletion it writes before that, or not at all %i',
     async (round) => {
       const manager = await api.person({ role: 'manager', email_verified_at: 1 })
       const { key: token } = await addKey(api, manager, ['users:update'])
@@ -220,7 +220,7 @@ describe('AK3: what changes of its owner counts at the next call', () => {
         "SELECT id, action, user_id FROM user_activity_logs WHERE action = 'user.updated' AND user_id = ? OR user_id = ? AND action IN ('user.role_changed', 'user.deleted') ORDER BY id",
         [id, manager.id],
       )
-      // A refusal leaves nothing; what was answered with 200 is there.
+      // A refusal leaves nothing; what was answered with 200 was written.
       const isWritten = rows.filter(({ user_id }) => user_id === id).length
       expect(isWritten).toBeGreaterThanOrEqual(used.filter(({ status }) => status === 200).length)
       expect((await api.send('PATCH', `/v1/users/${id}`, { token, body: { name: 'Late' } })).status).not.toBe(
@@ -231,7 +231,7 @@ describe('AK3: what changes of its owner counts at the next call', () => {
   )
 })
 
-test('the line of the log tells which key it was', async () => {
+test('the log line tells which key it was', async () => {
   const { key, id } = await addKey(api, admin, ['users:read'])
   const { headers } = await api.send('GET', '/v1/users', { token: key })
   expect(JSON.parse(lineOf(headers)!)).toMatchObject({ actor: admin.id, key: id })

@@ -29,7 +29,7 @@ const read = async (token: string) => {
 }
 
 describe('Keys', () => {
-  test('AK2: a key is shown once, and its digest kept alone', async () => {
+  test('AK2: a key is shown once, and only its digest is stored', async () => {
     const ada = await somebody()
     const { token } = await api.signIn(ada)
     const { status, body } = await make(token)
@@ -60,7 +60,7 @@ describe('Keys', () => {
     expect(mail!.text).not.toContain(key)
   })
 
-  test('AK2: one letter that is wrong is refused without a trip', async () => {
+  test('AK2: a key with one wrong letter is refused without a trip', async () => {
     const { key } = await addKey(api, await somebody(), ['users:read'])
     for (const at of [4, 40, 58, 64, 90, 108]) {
       const wrong = key.slice(0, at) + (key[at] === 'a' ? 'b' : 'a') + key.slice(at + 1)
@@ -69,7 +69,7 @@ describe('Keys', () => {
     }
   })
 
-  test('one that was made up opens nothing, and makes no work of what it asks for', async () => {
+  test('an invented key is refused, and causes no work', async () => {
     const ada = await somebody()
     const forged = makeApiKey(
       openApi({ ...api.bindings, SECRET_KEYS: otherKeys() }).config(),
@@ -81,13 +81,13 @@ describe('Keys', () => {
     expect(calls.flatMap(({ statements }) => statements)).toHaveLength(1)
   })
 
-  test('one of before SECRET_KEYS were replaced goes on', async () => {
+  test('a key from before SECRET_KEYS were replaced still works', async () => {
     const { key } = await addKey(api, await somebody(), ['users:read'])
     const later = openApi({ ...api.bindings, SECRET_KEYS: otherKeys() })
     expect((await later.send('GET', '/v1/users', { token: key })).status).toBe(200)
   })
 
-  test('AK1: needs a login of the last ten minutes, and is whose session made it', async () => {
+  test('AK1: making one needs a login of the last ten minutes, and it belongs to that user', async () => {
     const ada = await somebody()
     const { token } = await api.signIn(ada, Date.now() - 601_000)
     const { id } = await addKey(api, ada, ['users:read'])
@@ -107,7 +107,7 @@ describe('Keys', () => {
     expect(after).toEqual({ ...before, sessions: undefined })
   })
 
-  test.each(['user', 'manager'] as const)('AK1: a %s gives no key what they lack', async (role) => {
+  test.each(['user', 'manager'] as const)('AK1: a %s cannot give a key what they lack', async (role) => {
     const { token } = await api.signIn(await somebody(role))
     const { status, body } = await make(token, { permissions: ['mails:manage'] })
     expect([status, body.errors]).toEqual([
@@ -128,12 +128,12 @@ describe('Keys', () => {
     expect((await make(admin.token, body)).status).toBe(422)
   })
 
-  test('an address that nobody has proved takes none', async () => {
+  test('an account with an unproved address cannot have one', async () => {
     const { token } = await api.signIn(await api.person())
     expect((await make(token, { permissions: [] })).body.code).toBe('address_not_verified')
   })
 
-  test('a user has fifty, also where the last two are made at once', async () => {
+  test('a user has at most fifty, even if the last two are made at once', async () => {
     const ada = await somebody('user')
     await api.sql(
       `INSERT INTO api_keys (id, user_id, name, permissions, secret_hash, session_id, amr, created_at, rotated_at)
@@ -147,14 +147,14 @@ describe('Keys', () => {
     expect((await make(token, { permissions: [] })).body.code).toBe('too_many_api_keys')
   })
 
-  test('so many that their owner is not told of one are not made', async () => {
+  test('no key is made whose notice would exceed the mail limit', async () => {
     const { token } = await api.signIn(await somebody('user'))
     const statuses = []
     for (let made = 0; made < 22; made++) statuses.push((await make(token, { permissions: [] })).status)
     expect(statuses).toEqual([...Array(20).fill(201), 429, 429])
   })
 
-  test('AK2: after its time it is refused', async () => {
+  test('AK2: an expired key is refused', async () => {
     const expires_at = new Date(Date.now() + 60_000).toISOString()
     const { key, id } = await addKey(api, await somebody(), ['users:read'], { expires_at })
     expect(await read(key)).toBe(200)
@@ -162,7 +162,7 @@ describe('Keys', () => {
     expect(await read(key)).toBe('invalid_token')
   })
 
-  test('its last use is noted after the answer, once in five minutes, in one row', async () => {
+  test('its last use is recorded after the answer, once in five minutes, in one row', async () => {
     const { key, id } = await addKey(api, await somebody(), ['users:read'])
     const written = async () => {
       const { calls } = await own.measure(() => api.send('GET', '/v1/users', { token: key }))
@@ -175,7 +175,7 @@ describe('Keys', () => {
     expect([await written(), await written()]).toEqual([1, 0])
   })
 
-  test('while it is rotated two secrets are good: the former one for a day', async () => {
+  test('after a rotation two secrets are valid: the former one for a day', async () => {
     const ada = await somebody()
     const { key, id } = await addKey(api, ada, ['users:read'])
     const { token } = await api.signIn(ada)
@@ -193,7 +193,7 @@ describe('Keys', () => {
     expect(await Promise.all([String(body.key), third].map(read))).toEqual(['invalid_token', 200])
   })
 
-  test('rotated twice, as by a button pressed again, it has not ended the secret in use', async () => {
+  test('rotating twice, as with a button pressed again, does not end the secret in use', async () => {
     const ada = await somebody()
     const { key, id } = await addKey(api, ada, ['users:read'])
     const { token } = await api.signIn(ada)
@@ -207,7 +207,7 @@ describe('Keys', () => {
     expect([await read(key), last.former_until]).toEqual([200, lost.former_until])
   })
 
-  test('of two rotations at once the secret in use stays good, and one that was shown is', async () => {
+  test('after two rotations at once, the secret in use stays valid, and so is one that was shown', async () => {
     const ada = await somebody()
     const { id, key } = await addKey(api, ada, ['users:read'])
     const { token } = await api.signIn(ada)
@@ -220,7 +220,7 @@ describe('Keys', () => {
     expect(await read(key)).toBe(200)
   })
 
-  test('revoked it ends at once, and is as unknown as any', async () => {
+  test('a revoked key ends at once, and is like an unknown one', async () => {
     const ada = await somebody()
     const { id, key } = await addKey(api, ada, ['users:read'])
     const { token } = await api.signIn(ada, Date.now() - 3_600_000)
@@ -232,14 +232,14 @@ describe('Keys', () => {
     expect(await list(token)).toEqual([])
   })
 
-  test('says whose it is, without any permission', async () => {
+  test('a key can read who its owner is, without any permission', async () => {
     const ada = await somebody('user')
     const { key } = await addKey(api, ada)
     const { status, body } = await api.send('GET', '/v1/users/me', { token: key })
     expect([status, body.id]).toEqual([200, ada.id])
   })
 
-  test('a header alone counts, beside a cookie', async () => {
+  test('the header counts, not a cookie beside it', async () => {
     const { key } = await addKey(api, await somebody('user'))
     const { status } = await api.send('GET', '/v1/users', { token: key, headers: { cookie: 'x=1' } })
     expect(status).toBe(403)

@@ -4,12 +4,12 @@ import { type Actor, openApi } from '../support/api.ts'
 import { addApp, letApp } from '../support/oauth.ts'
 import { freshUpstreams, testOfRedis } from '../support/upstreams.ts'
 
-/** Introspection answers by copies, in one near call, and is told of each change at the very next one. */
+/** Introspection is answered by copies, in one call to Redis, and notices each change at the very next call. */
 
 let own: Awaited<ReturnType<typeof freshUpstreams>>
 let api: ReturnType<typeof openApi>
 let admin: Actor
-/** Asks of any token; and a service that acts for itself. */
+/** May ask about any token; and a service that acts for itself. */
 let asker: Awaited<ReturnType<typeof addService>>
 
 const SERVICE = { grants: ['client_credentials'], redirect_uris: [] }
@@ -39,7 +39,7 @@ const measured = async (token: string, by?: App, headers = {}) => {
   const of = (upstream: string) => calls.filter((call) => call.upstream === upstream).length
   return { active: result.body.active, libsql: of('libsql'), redis: of('redis') }
 }
-/** Asked until copies of everything are there. */
+/** Repeated until there are copies of everything. */
 const warm = async (token: string, by?: App) => {
   for (let asked = 0; asked < 3; asked++) await ask(token, by)
   expect(await measured(token, by)).toEqual({ active: true, libsql: 0, redis: 1 })
@@ -54,7 +54,7 @@ const serviceToken = async (app: App) =>
     ).body.access_token,
   )
 
-describe('HX8: the word about a token is one near call', () => {
+describe('HX8: introspection takes one call to the nearest Redis', () => {
   testOfRedis('of a login, of an app and of a service', async () => {
     const ada = await api.quickActor({ role: 'manager' })
     const app = await letApp(api, ada, { scope: 'users:read openid' })
@@ -68,7 +68,7 @@ describe('HX8: the word about a token is one near call', () => {
     await warm(app.token, app.client)
   })
 
-  testOfRedis('to whoever has proved who they are, and to nobody else', async () => {
+  testOfRedis('for an authenticated client, and for nobody else', async () => {
     const ada = await api.quickActor()
     await warm(ada.token)
     expect((await ask(ada.token, { ...asker, client_secret: 'cs_wrong' })).status).toBe(401)
@@ -77,23 +77,26 @@ describe('HX8: the word about a token is one near call', () => {
       expect((await ask(ada.token, app)).body).toEqual({ active: false })
   })
 
-  testOfRedis('LG1: no copy says anything to who reads Redis, and none is taken for another', async () => {
-    const [ada, eve] = [await api.quickActor(), await api.quickActor()]
-    const adas = await letApp(api, ada, { scope: 'openid email' })
-    const eves = await letApp(api, eve, { scope: 'openid' })
-    for (const { token } of [adas, eves]) await warm(token)
-    const keyOf = (of: string) => `${keyPrefixOf(api.config().ISSUER)}copy:${of}`
-    const keys = [adas.sessionId, `client:${asker.client_id}`].map(keyOf)
-    const copies = (await Promise.all(keys.map((key) => api.redis('GET', key)))) as string[]
-    for (const one of copies) expect(one).toMatch(/^[\w-]{11}\.[\w-]+$/)
-    for (const bad of [...copies, 'x', '']) {
-      await api.redis('SET', keyOf(eves.sessionId), bad, 'PX', 10_000)
-      expect((await ask(eves.token)).body).toMatchObject({ active: true, scope: 'openid' })
-    }
-  })
+  testOfRedis(
+    'LG1: copies reveal nothing to somebody who reads Redis, and none can replace another',
+    async () => {
+      const [ada, eve] = [await api.quickActor(), await api.quickActor()]
+      const adas = await letApp(api, ada, { scope: 'openid email' })
+      const eves = await letApp(api, eve, { scope: 'openid' })
+      for (const { token } of [adas, eves]) await warm(token)
+      const keyOf = (of: string) => `${keyPrefixOf(api.config().ISSUER)}copy:${of}`
+      const keys = [adas.sessionId, `client:${asker.client_id}`].map(keyOf)
+      const copies = (await Promise.all(keys.map((key) => api.redis('GET', key)))) as string[]
+      for (const one of copies) expect(one).toMatch(/^[\w-]{11}\.[\w-]+$/)
+      for (const bad of [...copies, 'x', '']) {
+        await api.redis('SET', keyOf(eves.sessionId), bad, 'PX', 10_000)
+        expect((await ask(eves.token)).body).toMatchObject({ active: true, scope: 'openid' })
+      }
+    },
+  )
 })
 
-describe('HX8, RV1: the word about a token is no at the very next call', () => {
+describe('HX8, RV1: a token is inactive at the very next call', () => {
   type Given = Awaited<ReturnType<typeof letApp>> & { id: string; own: string; ownId: string }
   const asAdmin = (method: string, path: string, body?: object) =>
     api.send(method, path, { token: admin.token, body })
@@ -127,7 +130,7 @@ describe('HX8, RV1: the word about a token is no at the very next call', () => {
     await warm(given.token)
     await end({ ...given, id: somebody.id, own: own.token, ownId: own.sessionId })
     const { body } = await ask(given.token)
-    // What is left of a scope that was taken back is the other.
+    // After one scope was withdrawn, the other is left.
     expect(body.active === false || body.scope === 'openid').toBe(true)
   })
 
@@ -138,7 +141,7 @@ describe('HX8, RV1: the word about a token is no at the very next call', () => {
     expect((await ask(ada.token)).body).toEqual({ active: false })
   })
 
-  testOfRedis('of a service, and to one, when whoever answers for it is demoted', async () => {
+  testOfRedis('of a service, and for one, when its owner is demoted', async () => {
     const [service, other] = [await addService(['users:read']), await addService(['tokens:introspect'])]
     const ada = await api.quickActor()
     const token = await serviceToken(service)
@@ -152,7 +155,7 @@ describe('HX8, RV1: the word about a token is no at the very next call', () => {
     expect((await ask(ada.token, other)).body).toEqual({ active: false })
   })
 
-  testOfRedis('to a service whose secret was stolen', async () => {
+  testOfRedis('for a service whose secret was stolen', async () => {
     const ada = await api.quickActor()
     await warm(ada.token)
     await asAdmin('POST', `/v1/oauth_clients/${asker.client_id}/secret`, { keep_former_seconds: 0 })
@@ -160,7 +163,7 @@ describe('HX8, RV1: the word about a token is no at the very next call', () => {
   })
 })
 
-testOfRedis('A copy of what an app has ends with the session that it is under', async () => {
+testOfRedis('A copy of an app’s session ends with the login that it belongs to', async () => {
   const somebody = await api.person({ role: 'manager' })
   const own = await api.signIn(somebody)
   const given = await letApp(api, somebody, { scope: 'users:read', parent: own.sessionId })
@@ -175,7 +178,7 @@ testOfRedis('A copy of what an app has ends with the session that it is under', 
   }
 })
 
-testOfRedis('Where Redis is away, or has lost its copies, libSQL says it', async () => {
+testOfRedis('If Redis is unavailable, or has lost its copies, libSQL answers', async () => {
   const ada = await api.quickActor()
   await warm(ada.token)
   await own.behave('redis', { mode: 'down' })

@@ -9,7 +9,10 @@ import { openBrowser } from '../support/pages.ts'
 import type { Received } from '../support/receiver.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
-/** What an app has not heard of, for those who look after it: see test/openid/backchannel.test.ts for how it is told. */
+/**
+ * The logouts that an app has not been told of, for those who look after it. How it is told:
+ * test/openid/backchannel.test.ts.
+ */
 
 const ISSUER = 'http://localhost:8787'
 let api: ReturnType<typeof openApi>
@@ -32,7 +35,7 @@ async function appThat(answers: string | number) {
     api.send('PATCH', path, { token: admin.token, body: { backchannel_logout_uri: placeOf(name, now) } })
   return { id, path, received, answersNow }
 }
-/** Somebody signs in to it, and out. */
+/** Somebody signs in to the app, and out. */
 async function signOut({ id }: { id: string }) {
   const ada = await api.person({ email_verified_at: 1, password_hash: null })
   await letApp(api, ada, { scope: 'openid', app: { client_id: id } })
@@ -60,7 +63,7 @@ const until = async (isSo: () => Promise<boolean>) => {
   expect(await isSo()).toBe(true)
 }
 
-test('What an app is owed is listed, with how often it was tried and what it answered', async () => {
+test('Undelivered logouts of an app are listed, with the number of attempts and the last answer', async () => {
   const [failing, silent, good] = [await appThat(500), await appThat('hang'), await appThat(200)]
   const ids = [await signOut(failing), await signOut(failing)].sort()
   const before = await list(failing)
@@ -80,14 +83,14 @@ test('What an app is owed is listed, with how often it was tried and what it ans
   const first = await list(failing, '?limit=1')
   const rest = await list(failing, `?limit=1&cursor=${first.pagination.next_cursor}`)
   expect([...first.data, ...rest.data]).toEqual(data)
-  // A place in one app's list is none in another's.
+  // A cursor of one app's list does not work in another's.
   const other = await api.send('GET', `${good.path}/logouts?cursor=${first.pagination.next_cursor}`, {
     token: admin.token,
   })
   expect(other.body.code).toBe('invalid_cursor')
 })
 
-test('An app that was away is told at once when somebody says so, and nobody else is', async () => {
+test('An app that was unavailable can be told at once, and no other app is', async () => {
   const [app, other] = [await appThat(500), await appThat(500)]
   await signOut(app)
   await signOut(other)
@@ -104,13 +107,13 @@ test('An app that was away is told at once when somebody says so, and nobody els
       )
     ).map((row) => Object.values(row))
   expect(await history()).toEqual([[admin.id, app.id]])
-  // Where nothing waits, nothing happens.
+  // If nothing waits, nothing happens.
   expect((await retry(app)).status).toBe(204)
   expect(await history()).toHaveLength(1)
   expect((await list(other)).data).toMatchObject([{ attempts: 1 }])
 })
 
-test('There is no list of an app that is not there, nor of one that is not registered', async () => {
+test('There is no list for an unknown app, nor for an unregistered one', async () => {
   await api.sql(
     `INSERT INTO oauth_logouts (id, user_id, parent_id, client_id, expires_at, attempts, next_attempt_at)
       VALUES ('x', 'somebody', 'login', 'https://app.example/app', 9000000000000, 1, 9000000000000)`,
@@ -122,7 +125,7 @@ test('There is no list of an app that is not there, nor of one that is not regis
   }
 })
 
-test('The page of an app shows it, and its button tells the app now', async () => {
+test('An app’s page shows them, and its button tells the app now', async () => {
   const app = await appThat(503)
   await signOut(app)
   await deliver()
@@ -136,7 +139,7 @@ test('The page of an app shows it, and its button tells the app now', async () =
   expect([pressed.status, pressed.headers.get('location')]).toEqual([303, `${page}?done=retried`])
   await until(async () => (await list(app)).data.length === 0)
   expect((await browser('GET', page)).text).toContain('It has heard of every sign-out')
-  // One without an address has nothing to hear.
+  // An app without an address is not told anything.
   const { client_id } = await addApp(api)
   expect((await browser('GET', `/admin/apps/${client_id}`)).text).not.toContain('Sign-outs')
 })

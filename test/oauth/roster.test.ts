@@ -4,12 +4,15 @@ import type { Roster } from '../../src/index.ts'
 import { openApi } from '../support/api.ts'
 import { letApp } from '../support/oauth.ts'
 
-/** Asked by a service binding, as another Worker would: another isolate's promise, and nothing but what can travel. */
+/**
+ * Called through a service binding, as another Worker would: with another isolate's promises, and only values that
+ * can be serialised.
+ */
 const roster = (env as unknown as { ROSTER: Service<Roster> }).ROSTER
 const api = openApi()
 
 describe('Another Worker', () => {
-  test('is told whether a token is good, and no at once when it was logged out', async () => {
+  test('learns whether a token is valid, and at once when it was logged out', async () => {
     const ada = await api.quickActor()
     expect(await roster.verify(ada.token)).toMatchObject({ active: true, sub: ada.id, role: 'user' })
     expect(await roster.verify(ada.token)).toMatchObject({ active: true })
@@ -19,7 +22,7 @@ describe('Another Worker', () => {
       expect(await roster.verify(token)).toEqual({ active: false })
   })
 
-  test('asks for a scope of an app, or a permission of a login', async () => {
+  test('can ask for an app’s scope, or a login’s permission', async () => {
     const manager = await api.quickActor({ role: 'manager' })
     const { token } = await letApp(api, manager, { scope: 'openid users:read' })
     const asked = async (by: string, scope: string) => (await roster.verify(by, { scope })).active
@@ -33,7 +36,7 @@ describe('Another Worker', () => {
     expect(await roster.verify(token, fresh)).toEqual({ active: false })
   })
 
-  test('reads a user, and nobody who is deleted', async () => {
+  test('can read a user, but not a deleted one', async () => {
     const ada = await api.person({ name: 'Ada' })
     const user = await roster.getUser(ada.id)
     expect(user).toMatchObject({ id: ada.id, name: 'Ada', email: ada.email, role: 'user', status: 'active' })

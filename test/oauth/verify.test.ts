@@ -32,7 +32,7 @@ beforeAll(async () => {
   client = { id: made.client_id, secret: made.client_secret! }
 })
 
-/** What was asked of Roster. */
+/** The requests to Roster. */
 let asked: string[]
 async function ask(url: string, { method = 'GET', headers = {}, body }: RequestInit = {}) {
   expect(url.startsWith(issuer)).toBe(true)
@@ -52,8 +52,8 @@ const refused = (verifying: Promise<unknown>) =>
     (error: VerificationError) => error.code,
   )
 
-describe('By the keys alone', () => {
-  test('an issuer with a slash behind it is the same', async () => {
+describe('With the keys alone', () => {
+  test('an issuer with a slash at the end is the same', async () => {
     const ada = await api.quickActor()
     const url = 'https://notes.example/notes'
     const { verify, metadataFor } = open({ issuer: `${issuer}/`, resource: { url } })
@@ -62,7 +62,7 @@ describe('By the keys alone', () => {
     expect(await metadataFor(new Request(place))!.json()).toMatchObject({ authorization_servers: [issuer] })
   })
 
-  test('tokens of a login and of an app are told, with one trip for the keys', async () => {
+  test('tokens of a login and of an app are recognised, with one trip for the keys', async () => {
     const ada = await api.quickActor({ role: 'manager' })
     const { token, client: app } = await letApp(api, ada, { scope: 'openid users:read' })
     const { verify } = open()
@@ -81,14 +81,14 @@ describe('By the keys alone', () => {
     expect(asked).toEqual(['/.well-known/jwks.json'])
   })
 
-  test('AT1: many that come at once are told, before the first has heard of the keys', async () => {
+  test('AT1: many tokens at once are verified while the keys are still being fetched', async () => {
     const ada = await api.quickActor()
     const { verify } = open()
     const several = await Promise.all(Array.from({ length: 5 }, () => refused(verify(ada.token))))
     expect(several).toEqual(Array.from({ length: 5 }, () => 'good'))
   })
 
-  test('AT1, AT2: what was altered, is of elsewhere, or out of its time is none', async () => {
+  test('AT1, AT2: an altered, foreign or expired token is refused', async () => {
     const ada = await api.quickActor()
     const [head, body, signature] = ada.token.split('.') as [string, string, string]
     const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
@@ -132,7 +132,7 @@ describe('By the keys alone', () => {
     expect(await refused(verify(ada.token))).toBe('good')
   })
 
-  test('keys that are not known are not looked for by each token that somebody makes up', async () => {
+  test('invented tokens do not cause a request for unknown keys each', async () => {
     const ada = await api.quickActor()
     const { verify } = open()
     await verify(ada.token)
@@ -145,7 +145,7 @@ describe('By the keys alone', () => {
     expect(asked).toHaveLength(1)
   })
 
-  test('where Roster cannot be asked there is no word about a token, and what is known goes on', async () => {
+  test('if Roster does not answer, the result is an error, and known keys still work', async () => {
     const ada = await api.quickActor()
     let isDown = true
     const { verify } = open({
@@ -174,7 +174,7 @@ describe('By the keys alone', () => {
     ['a key that is null', { keys: [null] }],
     ['keys for something else', { keys: [{ kty: 'RSA', kid: 'x' }] }],
     ['a key that is on no curve', { keys: [{ kty: 'EC', crv: 'P-256', kid: 'x', x: 'AA', y: 'AA' }] }],
-  ])('a 200 with %s is no word about a token, and what is known goes on', async (_, body) => {
+  ])('a 200 with %s is an error, and known keys still work', async (_, body) => {
     const ada = await api.quickActor()
     let isOther = true
     const { verify } = open({ fetch: async (url, init) => (isOther ? Response.json(body) : ask(url, init)) })
@@ -182,7 +182,7 @@ describe('By the keys alone', () => {
     isOther = false
     expect(await refused(verify(ada.token))).toBe('good')
     isOther = true
-    // The keys are due, and the token is good still, as clocks may differ.
+    // The keys must be renewed, but the token is still valid, as clocks may differ.
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 600_000 })
     try {
       for (let tried = 0; tried < 2; tried++) expect(await refused(verify(ada.token))).toBe('good')
@@ -192,8 +192,8 @@ describe('By the keys alone', () => {
   })
 })
 
-describe('By Roster’s word', () => {
-  test('RV1: a token that was logged out is none, at once where nothing old is wanted, else soon', async () => {
+describe('With Roster’s answer', () => {
+  test('RV1: a logged-out token is refused, at once if freshness is required, else soon', async () => {
     const ada = await api.quickActor()
     const { verify } = open({ client, maxAgeSeconds: 30 })
     await verify(ada.token)
@@ -205,7 +205,7 @@ describe('By Roster’s word', () => {
     expect(await refused(verify(ada.token))).toBe('invalid_token')
   })
 
-  test('a scope that was taken back is none', async () => {
+  test('a withdrawn scope is gone', async () => {
     const ada = await api.quickActor({ role: 'manager' })
     const { token, grantId } = await letApp(api, ada, { scope: 'openid users:read' })
     const { verify } = open({ client, maxAgeSeconds: 0 })
@@ -215,7 +215,7 @@ describe('By Roster’s word', () => {
     expect(await refused(verify(token, wanted))).toBe('insufficient_scope')
   })
 
-  test('a client that is not known, or a Roster that is away, lets nobody in', async () => {
+  test('an unknown client, or an unavailable Roster, lets nobody in', async () => {
     const ada = await api.quickActor()
     const stranger = open({ client: { ...client, secret: 'cs_wrong' }, maxAgeSeconds: 0 })
     expect(await refused(stranger.verify(ada.token))).toBe('unavailable')
@@ -234,7 +234,7 @@ describe('For Hono', () => {
       .get('/notes', (c) => c.json({ sub: c.get('token').sub }))
   }
 
-  test('lets in who brings a good token, and says to all others where to get one (RFC 9728)', async () => {
+  test('lets in requests with a valid token, and tells all others where to get one (RFC 9728)', async () => {
     const ada = await api.quickActor({ role: 'manager' })
     const { token } = await letApp(api, ada, { scope: 'openid users:read' })
     const other = await letApp(api, ada, { scope: 'openid' })
@@ -267,7 +267,7 @@ describe('For Hono', () => {
         resource_name: 'Notes',
       },
     ])
-    // A proxy that ends TLS leaves http:// of it, and perhaps another host.
+    // A proxy that ends TLS changes the URL to http://, and perhaps to another host.
     for (const [url, method] of [
       [metadata.replace('https://api.test', 'http://10.0.0.7:8080'), 'GET'],
       [`${metadata}?v=2`, 'GET'],

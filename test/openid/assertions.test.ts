@@ -7,7 +7,7 @@ import { addApp, REDIRECT } from '../support/oauth.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 import { ISSUER } from './support.ts'
 
-/** What proves a client by its key (RFC 7523), and what does not. */
+/** What authenticates a client by its key (RFC 7523), and what does not. */
 
 const TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
 const PKCE = { code_challenge: 'c'.repeat(43), code_challenge_method: 'S256' }
@@ -53,7 +53,7 @@ const prove = (client_assertion: string, more: Record<string, string> = {}) =>
     refresh_token: 'x',
     ...more,
   })
-/** The client is known, and what it brings is none. */
+/** The client authenticated, but what it sent is invalid. */
 const KNOWN = { status: 400, error: 'invalid_grant' }
 const NOBODY = { status: 401, error: 'invalid_client' }
 
@@ -75,7 +75,7 @@ test.each([
     expect([path, await send(path, { ...fields, ...less })]).toEqual([path, NOBODY])
 })
 
-describe('It is none', () => {
+describe('It is refused', () => {
   test.each<[string, () => Record<string, unknown>]>([
     ['for the token endpoint', () => ({ aud: `${ISSUER}/oauth/token` })],
     ['for us among others', () => ({ aud: [ISSUER, 'https://other.example'] })],
@@ -100,7 +100,7 @@ describe('It is none', () => {
     expect(await prove(await sign(), { client_assertion_type: 'x' })).toEqual(NOBODY)
   })
 
-  test('AT1: without a signature, or by the public key as if it were a secret', async () => {
+  test('AT1: without a signature, or with the public key used as a secret', async () => {
     const [, body] = (await sign()).split('.')
     const head = (alg: string) => Buffer.from(JSON.stringify({ alg })).toString('base64url')
     for (const none of [`${head('none')}.${body}.`, `${head('ES256')}.${body}.`])
@@ -112,13 +112,13 @@ describe('It is none', () => {
   })
 })
 
-test('It is good as a list of us alone, for five minutes, and beside its own name', async () => {
+test('It is accepted with an audience list of us only, for five minutes, and beside its own client id', async () => {
   expect(await prove(await sign({ aud: [ISSUER] }))).toEqual(KNOWN)
   expect(await prove(await sign({ exp: seconds() + 300 }))).toEqual(KNOWN)
   expect(await prove(await sign(), { client_id: app.client_id })).toEqual(KNOWN)
 })
 
-test('Of ten that are the same at once, one is taken; and another client’s of the same id is another', async () => {
+test('Of ten identical ones at once, one is accepted; another client’s with the same id is a different one', async () => {
   const jti = crypto.randomUUID()
   const one = await sign({ jti })
   const answers = await Promise.all(Array.from({ length: 10 }, () => prove(one)))

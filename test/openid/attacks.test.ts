@@ -32,7 +32,7 @@ const basic = ({ client_id, client_secret }: ClientWithSecret) => ({
 const ask = (by: ClientWithSecret, fields: Record<string, string>) =>
   api.send('POST', '/oauth/token', { headers: basic(by), raw: new URLSearchParams(fields) })
 
-/** A code that somebody has just let the app have, and all that redeems it. */
+/** A code that somebody has just given to the app, and all that is needed to redeem it. */
 async function coded(
   of = app,
   given: Record<string, string | undefined> = {},
@@ -53,7 +53,7 @@ async function coded(
 const statusOf = async (token: unknown) =>
   (await api.send('GET', '/oauth/userinfo', { token: token as string })).status
 
-test('RFC 8707: a token that is meant for another service is given to nobody; one for here may be named so', async () => {
+test('RFC 8707: no token is issued for another service; a token for here may be requested explicitly', async () => {
   const { fields } = await coded()
   const { sessions } = await dump(api)
   const other = await ask(app, { ...fields, resource: 'https://other.example' })
@@ -63,7 +63,7 @@ test('RFC 8707: a token that is meant for another service is given to nobody; on
 })
 
 describe('4.5: a code that was stolen', () => {
-  test('is good once: who brings it again ends what it gave', async () => {
+  test('works once: using it again ends what it gave', async () => {
     const { fields } = await coded()
     const first = await ask(app, fields)
     expect([first.status, await statusOf(first.body.access_token)]).toEqual([200, 200])
@@ -77,7 +77,7 @@ describe('4.5: a code that was stolen', () => {
     expect(refreshed.body.error).toBe('invalid_grant')
   })
 
-  test('of ten at once, one is answered at most', async () => {
+  test('is answered at most once of ten times at once', async () => {
     const { ada, fields } = await coded()
     const answers = await Promise.all(Array.from({ length: 10 }, () => ask(app, fields)))
     expect(answers.filter(({ status }) => status === 200).length).toBeLessThanOrEqual(1)
@@ -95,7 +95,7 @@ describe('4.5: a code that was stolen', () => {
     ['another redirect_uri', () => app, { redirect_uri: `${REDIRECT}/x` }],
     ['no redirect_uri', () => app, { redirect_uri: undefined }],
     ['an altered code', () => app, { code: 'AAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA' }],
-  ])('is nothing to %s, and neither spent nor a reason to end anything', async (_, by, changes) => {
+  ])('is refused for %s, and neither used up nor a reason to end anything', async (_, by, changes) => {
     const { fields } = await coded()
     const changed = Object.entries({ ...fields, ...changes }).filter(([, value]) => value !== undefined)
     const sent = Object.fromEntries(changed) as Record<string, string>
@@ -110,7 +110,7 @@ describe('4.5: a code that was stolen', () => {
     expect(await statusOf(good.body.access_token)).toBe(200)
   })
 
-  test('begins no more sessions a minute than its user may make changes, and one refused is not spent', async () => {
+  test('starts no more sessions a minute than its user may make changes, and is not used up by a refusal', async () => {
     const few = openApi({ ...bindings, RATE_LIMIT_WRITES: limiter(1) } as never)
     const first = await coded()
     const next = await coded(app, {}, first)
@@ -124,7 +124,7 @@ describe('4.5: a code that was stolen', () => {
     expect((await ask(app, next.fields)).status).toBe(200)
   })
 
-  test('is good for a minute', async () => {
+  test('is valid for a minute', async () => {
     const { fields } = await coded()
     const { now } = Date
     try {
@@ -140,13 +140,13 @@ describe('4.5: a code that was stolen', () => {
     ['they logged out everywhere', 'UPDATE users SET token_epoch = token_epoch + 1 WHERE id = ?'],
     ['they were disabled', "UPDATE users SET status = 'disabled' WHERE id = ?"],
     ['they took it back', 'DELETE FROM oauth_grants WHERE user_id = ?'],
-  ])('is good no more when meanwhile %s', async (_, end) => {
+  ])('is no longer valid if meanwhile %s', async (_, end) => {
     const { ada, fields } = await coded()
     await api.sql(end, [ada.id])
     expect((await ask(app, fields)).body.error).toBe('invalid_grant')
   })
 
-  test('HX8: whose person a replica may not know as they are is asked of the primary', async () => {
+  test('HX8: is checked on the primary if a replica may not know its user’s present state', async () => {
     const { ada, fields } = await coded()
     await api.sql('UPDATE users SET token_epoch = token_epoch - 1 WHERE id = ?', [ada.id])
     const { result, calls } = await own.measure(() => ask(app, fields))
@@ -160,7 +160,7 @@ describe('4.5: a code that was stolen', () => {
     ['their role may not use the app any more', 'allowed_roles', '["admin"]'],
     ['the app may do less', 'scopes', '["openid"]'],
     ['the app lost the address that it was sent to', 'redirect_uris', `["${REDIRECT}/new"]`],
-  ])('is good no more when meanwhile %s, and nothing has begun', async (_, column, value) => {
+  ])('is no longer valid if meanwhile %s, and nothing has started', async (_, column, value) => {
     const mine = await addApp(api)
     const { fields } = await coded(mine)
     await api.sql(`UPDATE oauth_clients SET ${column} = ? WHERE id = ?`, [value, mine.client_id])
@@ -169,8 +169,8 @@ describe('4.5: a code that was stolen', () => {
   })
 })
 
-describe('4.8: PKCE is not talked away', () => {
-  test('a code that was asked for without a challenge takes no verifier', async () => {
+describe('4.8: PKCE cannot be downgraded', () => {
+  test('a code requested without a challenge accepts no verifier', async () => {
     const older = await addApp(api, { require_pkce: false })
     const { fields } = await coded(older, { code_challenge: undefined, code_challenge_method: undefined })
     expect((await ask(older, fields)).body.error).toBe('invalid_grant')
@@ -178,7 +178,7 @@ describe('4.8: PKCE is not talked away', () => {
     expect((await ask(older, without)).status).toBe(200)
   })
 
-  test('one that was asked for with it wants it, of such a client too', async () => {
+  test('a code requested with a challenge requires the verifier, even from a confidential client', async () => {
     const older = await addApp(api, { require_pkce: false })
     const { fields } = await coded(older)
     const { code_verifier: _, ...without } = fields
@@ -186,12 +186,12 @@ describe('4.8: PKCE is not talked away', () => {
   })
 })
 
-test('4.4: an answer says whose it is (mix-up)', async () => {
+test('4.4: an answer names its issuer (mix-up)', async () => {
   const { location } = await coded()
   expect(location.searchParams.get('iss')).toBe(ISSUER)
 })
 
-test('ten sessions of an app go on, and what is over by time is none of them', async () => {
+test('ten sessions of an app stay open, and expired ones do not count', async () => {
   const { ada, fields, browser } = await coded()
   const first = await ask(app, fields)
   await api.sql(
@@ -212,7 +212,7 @@ test('ten sessions of an app go on, and what is over by time is none of them', a
 describe('4.14: a refresh token that was stolen', () => {
   const refreshing = (token: unknown) => ({ grant_type: 'refresh_token', refresh_token: token as string })
 
-  test('is nothing to another client, and stays as it was', async () => {
+  test('is refused for another client, and stays valid', async () => {
     const { fields } = await coded()
     const { body } = await ask(app, fields)
     const before = await dump(api)
@@ -257,7 +257,7 @@ describe('4.14: a refresh token that was stolen', () => {
       return { ada, from, revoked }
     }
 
-    test('from another client it leaves a row, and from another network as well it ends the session', async () => {
+    test('from another client it leaves a row; from another network as well, it ends the session', async () => {
       const { ada, from, revoked } = await open('public')
       expect((await from({ ...HOME, headers: THIEF.headers })).status).toBe(200)
       expect(await api.historyOf(ada.id)).toEqual(['session.repeated'])
@@ -266,21 +266,21 @@ describe('4.14: a refresh token that was stolen', () => {
       expect(await api.historyOf(ada.id)).toEqual(['session.repeated', 'session.reuse_detected'])
     })
 
-    test('one that proves itself by its secret asks from wherever it runs', async () => {
+    test('an app with a secret may refresh from anywhere', async () => {
       const { ada, from, revoked } = await open('confidential')
       expect((await from(THIEF)).status).toBe(200)
       expect([await revoked(), await api.historyOf(ada.id)]).toEqual([null, []])
     })
   })
 
-  test('asks for no more than was let', async () => {
+  test('cannot ask for more than was granted', async () => {
     const { fields } = await coded(app, { scope: 'openid' })
     const { body } = await ask(app, fields)
     const more = await ask(app, { ...refreshing(body.refresh_token), scope: 'openid email' })
     expect(more.body.error).toBe('invalid_scope')
   })
 
-  test('one of our own logins is none of an app’s', async () => {
+  test('a refresh token of our own logins is not accepted for an app', async () => {
     const own = await api.signIn(await somebody())
     const before = await dump(api)
     expect((await ask(app, refreshing(own.refreshToken))).body.error).toBe('invalid_grant')
@@ -315,7 +315,7 @@ describe('A client proves itself by its one registered way', () => {
     expect([answer.status, answer.body.error]).toEqual([400, 'invalid_request'])
   })
 
-  test('RFC 6749 3.2: what is empty proves nothing, and is asked about nowhere', async () => {
+  test('RFC 6749 3.2: empty credentials prove nothing, and are not looked up', async () => {
     const service = await addApp(api, {
       grants: ['client_credentials'],
       redirect_uris: [],
@@ -339,7 +339,7 @@ describe('A client proves itself by its one registered way', () => {
     expect(await post('/oauth/token', byItself, unproved)).toEqual([401, 'invalid_client'])
   })
 
-  test('a former secret is good for as long as was said', async () => {
+  test('a former secret is valid for as long as was said', async () => {
     const mine = await addApp(api)
     const { token } = await api.quickActor({ role: 'admin' })
     const path = `/v1/oauth_clients/${mine.client_id}/secret`
@@ -352,8 +352,8 @@ describe('A client proves itself by its one registered way', () => {
   })
 })
 
-describe('4.7, 4.16: the question', () => {
-  test('takes no answer from another site, another session, or without its token', async () => {
+describe('4.7, 4.16: the consent page', () => {
+  test('accepts no answer from another site, another session, or without its token', async () => {
     const [ada, eve] = [await somebody(), await somebody()]
     const { cookie, binding } = await signedIn(api, ada)
     const { binding: foreign } = await signedIn(api, eve)
@@ -378,14 +378,14 @@ describe('4.7, 4.16: the question', () => {
     expect(await api.sql('SELECT 1 FROM oauth_grants WHERE user_id = ?', [ada.id])).toEqual([])
   })
 
-  test('stands in no frame', async () => {
+  test('cannot be framed', async () => {
     const browser = await openBrowser(api, await somebody())
     const { headers } = await browser('GET', `/oauth/authorize?${(await begin(app)).search}`)
     expect(headers.get('content-security-policy')).toContain("frame-ancestors 'none'")
   })
 })
 
-test('4.12: nothing is sent on by 307, and nothing of it stands in a log or the database', async () => {
+test('4.12: nothing is redirected with 307, and nothing secret is in a log or the database', async () => {
   const { fields } = await coded()
   const { body } = await ask(app, fields)
   const everything = JSON.stringify(await dump(api))
@@ -408,21 +408,21 @@ test('AT5: an ID token opens nothing', async () => {
   expect((await api.send('GET', '/v1/users/me', { token: body.access_token as string })).status).toBe(403)
 })
 
-describe('HD1: browsers', () => {
+describe('HD1: requests from browsers', () => {
   test.each([
     '/.well-known/openid-configuration',
     '/.well-known/jwks.json',
     '/oauth/userinfo',
     '/oauth/token',
     '/oauth/revoke',
-  ])('%s answers every origin, and none with a cookie', async (path) => {
+  ])('%s answers every origin, but none with a cookie', async (path) => {
     const method = /token|revoke/.test(path) ? 'POST' : 'GET'
     const { headers } = await api.send(method, path, { headers: { origin: 'https://anybody.test' } })
     expect(headers.get('access-control-allow-origin')).toBe('*')
     expect(headers.get('access-control-allow-credentials')).toBeNull()
   })
 
-  test('a cookie is nothing at userinfo, nor at introspection to another origin', async () => {
+  test('a cookie is ignored at userinfo, and at introspection from another origin', async () => {
     const { cookie } = await signedIn(api, await somebody())
     expect((await api.send('GET', '/oauth/userinfo', { headers: { cookie } })).status).toBe(401)
     const { headers } = await api.send('POST', '/oauth/introspect', {
@@ -436,7 +436,7 @@ describe('A network that asks too often', () => {
   const full = () =>
     openApi({ ...bindings, RATE_LIMIT_BY_IP: limiter(0), RATE_LIMIT_BY_TOKEN: limiter(2) } as never)
 
-  test('shuts no app out that brings a code or a token, or asks about one', async () => {
+  test('does not affect an app that redeems a code, or sends or introspects a token', async () => {
     const { fields } = await coded()
     const crowded = full()
     const headers = basic(app)
@@ -456,7 +456,7 @@ describe('A network that asks too often', () => {
     expect((await post('/oauth/userinfo', userinfo, { headers: form })).status).toBe(200)
   })
 
-  test('shuts no server out that pushes requests, or is a service, and proves itself by its secret', async () => {
+  test('does not affect a server that authenticates with its secret to push requests, or as a service', async () => {
     const crowded = full()
     const service = await addApp(api, {
       grants: ['client_credentials'],
@@ -472,11 +472,11 @@ describe('A network that asks too often', () => {
     }
     const stranger = { ...service, client_secret: 'cs_x' }
     expect((await post('/oauth/token', stranger, { grant_type: 'client_credentials' })).status).toBe(429)
-    // What it brings of somebody is counted as theirs.
+    // What it sends on behalf of a user is counted for that user.
     expect((await post('/oauth/token', service, { grant_type: 'authorization_code' })).status).toBe(429)
   })
 
-  test('counts a service that asks about tokens for itself, whatever it asks about, and nobody in its name', async () => {
+  test('counts introspection by service, whatever it asks about, and never on others’ account', async () => {
     const crowded = full()
     const ask = async (client: ClientWithSecret, by = basic(client)) =>
       (
@@ -489,7 +489,7 @@ describe('A network that asks too often', () => {
     expect(await ask({ ...app, client_secret: `cs_${'A'.repeat(43)}` })).toBe(429)
     const other = await addApp(api)
     expect(await ask({ ...app, client_secret: other.client_secret! })).toBe(429)
-    // The last character has bits to spare: the same bytes, spelled in another way, are not counted as another.
+    // The last character has unused bits: another spelling of the same bytes is not counted separately.
     const spelled = app.client_secret!.replace(/.$/, (last) => {
       const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
       return alphabet[alphabet.indexOf(last) ^ 1]!
@@ -504,7 +504,7 @@ describe('A network that asks too often', () => {
     expect([(await asked()).status, (await asked()).status]).toEqual([200, 429])
   })
 
-  test('is told so in words for a program, and so is who asks where there is no provider', async () => {
+  test('is told so as an OAuth error, and so is a caller without a provider here', async () => {
     const raw = new URLSearchParams({ grant_type: 'authorization_code', code: 'x' })
     const none = openApi({ ...bindings, OPENID_KEYS: undefined })
     for (const path of ['/oauth/token', '/oauth/introspect', '/oauth/userinfo'])

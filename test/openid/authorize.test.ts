@@ -10,7 +10,7 @@ import { dump } from '../support/snapshots.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 import { actionOf, authorize, begin, discover, ISSUER, redeem, shownBy } from './support.ts'
 
-/** What comes of a request, by the clauses of OpenID Connect Core section 3.1.2 and RFC 6749 section 4.1. */
+/** The results of requests, by the clauses of OpenID Connect Core section 3.1.2 and RFC 6749 section 4.1. */
 
 let api: ReturnType<typeof openApi>
 let app: ClientWithSecret
@@ -31,7 +31,7 @@ const get = async (given: Record<string, string | undefined>, by?: { id: string 
 }
 const errorOf = ({ location }: { location?: URL | undefined }) => location?.searchParams.get('error')
 
-describe('A browser is sent nowhere as long as it is not known where to', () => {
+describe('A browser is only redirected to a known place', () => {
   test.each([
     ['no client', { client_id: undefined }],
     ['a client that is none', { client_id: crypto.randomUUID() }],
@@ -93,7 +93,7 @@ describe('What is wrong goes back to the app, with state and iss', () => {
     })
   })
 
-  test('and the log has its code, as of what nobody is sent back with', async () => {
+  test('and the log has its code, even if nobody is redirected with it', async () => {
     const logged = (headers: Headers) => {
       const { status, code, reason } = JSON.parse(lineOf(headers)!)
       return [status, code, reason]
@@ -111,7 +111,7 @@ describe('What is wrong goes back to the app, with state and iss', () => {
     expect(answer.headers.get('location')).toContain('error=invalid_request')
   })
 
-  test('what is not known is passed over', async () => {
+  test('unknown parameters are ignored', async () => {
     const { status } = await get(
       { display: 'popup', claims: '{}', x: 'y', acr_values: '2' },
       await somebody(),
@@ -121,7 +121,7 @@ describe('What is wrong goes back to the app, with state and iss', () => {
 })
 
 describe('prompt and max_age', () => {
-  test('none: a code where all is let, and consent_required where it is not', async () => {
+  test('none: a code if all is granted, and consent_required if not', async () => {
     const ada = await somebody()
     const asked = await get({ prompt: 'none' }, ada)
     expect(errorOf(asked)).toBe('consent_required')
@@ -131,7 +131,7 @@ describe('prompt and max_age', () => {
     expect(answer.headers.get('location')).toContain(`${REDIRECT}?code=`)
   })
 
-  test('consent: asks again what was let', async () => {
+  test('consent: asks again for what was granted', async () => {
     const ada = await somebody()
     const browser = await openBrowser(api, ada)
     await authorize(browser, (await begin(app)).search)
@@ -139,29 +139,32 @@ describe('prompt and max_age', () => {
     expect((await browser('GET', `/oauth/authorize?${search}`)).status).toBe(200)
   })
 
-  test.each([{ prompt: 'login' }, { max_age: '0' }])('a proof after the request meets %j', async (given) => {
-    const ada = await api.person({ email_verified_at: 1 })
-    const browser = await openBrowser(api, ada)
-    await api.sql('UPDATE sessions SET created_at = created_at - 60000 WHERE user_id = ?', [ada.id])
-    const { search } = await begin(app, given)
-    const sent = await browser('GET', `/oauth/authorize?${search}`)
-    const location = new URL(sent.headers.get('location')!, ISSUER)
-    expect([sent.status, location.pathname]).toEqual([303, '/signin/again'])
-    const to = location.searchParams.get('to')!
-    const again = await browser('GET', to)
-    expect(again.headers.get('location')).toMatch(/^\/signin\/again/)
-    const proved = await browser('POST', '/signin/again', { password: PASSWORD, to })
-    expect(proved.headers.get('location')).toBe(to)
-    const asked = await browser('GET', to)
-    expect(asked.status).toBe(200)
-    const answer = await browser('POST', actionOf(asked.text), {
-      decision: 'allow',
-      ...shownBy(asked.text),
-    })
-    expect(answer.headers.get('location')).toContain('code=')
-  })
+  test.each([{ prompt: 'login' }, { max_age: '0' }])(
+    'reauthentication after the request satisfies %j',
+    async (given) => {
+      const ada = await api.person({ email_verified_at: 1 })
+      const browser = await openBrowser(api, ada)
+      await api.sql('UPDATE sessions SET created_at = created_at - 60000 WHERE user_id = ?', [ada.id])
+      const { search } = await begin(app, given)
+      const sent = await browser('GET', `/oauth/authorize?${search}`)
+      const location = new URL(sent.headers.get('location')!, ISSUER)
+      expect([sent.status, location.pathname]).toEqual([303, '/signin/again'])
+      const to = location.searchParams.get('to')!
+      const again = await browser('GET', to)
+      expect(again.headers.get('location')).toMatch(/^\/signin\/again/)
+      const proved = await browser('POST', '/signin/again', { password: PASSWORD, to })
+      expect(proved.headers.get('location')).toBe(to)
+      const asked = await browser('GET', to)
+      expect(asked.status).toBe(200)
+      const answer = await browser('POST', actionOf(asked.text), {
+        decision: 'allow',
+        ...shownBy(asked.text),
+      })
+      expect(answer.headers.get('location')).toContain('code=')
+    },
+  )
 
-  test('who signs in as somebody else than the hint names goes back to the app, and not in circles', async () => {
+  test('somebody who signs in as another user than the hint names returns to the app, and does not loop', async () => {
     const ada = await somebody()
     const begun = await begin(app)
     const { tokens } = await redeem(
@@ -188,7 +191,7 @@ describe('prompt and max_age', () => {
     expect(answer.searchParams.get('state')).toBe('mine')
   })
 
-  test('an own name of the app for the seal, however it is escaped, is not taken for it', async () => {
+  test('an app’s own parameter with the name of our seal, however escaped, is not taken for it', async () => {
     const first = await addApp(api, { first_party: true })
     const browser = await openBrowser(api, await api.person({ email_verified_at: 1 }))
     await api.sql('UPDATE sessions SET created_at = created_at - 60000')
@@ -200,7 +203,7 @@ describe('prompt and max_age', () => {
     expect((await browser('GET', to)).headers.get('location')).toContain('code=')
   })
 
-  test('when it was asked is sealed to the request: another is asked anew', async () => {
+  test('the time of a request is sealed to it, so another request is asked again', async () => {
     const ada = await api.person({ email_verified_at: 1 })
     const browser = await openBrowser(api, ada)
     const first = await begin(app, { prompt: 'login' })
@@ -216,11 +219,11 @@ describe('prompt and max_age', () => {
   })
 })
 
-describe('Who is asked', () => {
+describe('The user', () => {
   test.each([
     [30, '/callback'],
     [61, '/signin/again'],
-  ])('asked %i minutes ago, and proved a minute later, it leads to %s', async (minutes, path) => {
+  ])('who was asked %i minutes ago, and proved a minute later, gets %s', async (minutes, path) => {
     const first = await addApp(api, { first_party: true })
     const browser = await openBrowser(api, await somebody())
     const at = Date.now() - minutes * 60_000
@@ -232,7 +235,7 @@ describe('Who is asked', () => {
     expect(new URL(headers.get('location')!, ISSUER).pathname).toBe(path)
   })
 
-  test('a stranger signs in first, and comes back to the question', async () => {
+  test('signs in first, and returns to the question', async () => {
     const ada = await api.person({ email_verified_at: 1 })
     const { browser, location } = await get({ login_hint: ada.email, ui_locales: 'fr de' })
     expect(location?.pathname).toBe('/signin')
@@ -246,27 +249,27 @@ describe('Who is asked', () => {
     expect(signedIn.headers.get('location')).toBe(to)
   })
 
-  test('a place that was not sealed widens no policy', async () => {
+  test('is not redirected by the policy to a place that was not sealed', async () => {
     const browser = await openBrowser(api)
     const to = `/oauth/authorize?redirect_uri=https://evil.test/cb&client_id=${app.client_id}&asked=x`
     const page = await browser('GET', `/signin?${new URLSearchParams({ to })}`)
     expect(page.headers.get('content-security-policy')).toContain("form-action 'self';")
   })
 
-  test('an address that nobody has confirmed is no one’s: the page offers the mail', async () => {
+  test('with an unconfirmed address is offered the mail instead', async () => {
     const squatter = await somebody({ email_verified_at: null })
     const { status, text } = await get({}, squatter)
     expect([status, text.includes('Confirm your email first')]).toEqual([200, true])
     expect(errorOf(await get({ prompt: 'none' }, squatter))).toBe('interaction_required')
   })
 
-  test('who may not use the app is refused', async () => {
+  test('is refused if they may not use the app', async () => {
     const managers = await addApp(api, { allowed_roles: ['manager', 'admin'] })
     expect(errorOf(await get({}, await somebody(), managers))).toBe('access_denied')
     expect((await get({}, await somebody({ role: 'manager' }), managers)).status).toBe(200)
   })
 
-  describe('What is said yes to is what was shown', () => {
+  describe('Consent only covers what was shown', () => {
     const asks = 'openid users:read users:update'
     const question = async (scopes: string[], role = 'manager') => {
       const [app, ada] = [await addApp(api, { scopes }), await somebody({ role })]
@@ -276,7 +279,7 @@ describe('Who is asked', () => {
       return { app, ada, say, granted }
     }
 
-    test('an app that may ask for more meanwhile asks again', async () => {
+    test('an app that meanwhile may ask for more asks again', async () => {
       const { app, say, granted } = await question(['openid', 'users:read'])
       const { token } = await api.quickActor({ role: 'admin' })
       const body = { scopes: asks.split(' ') }
@@ -292,13 +295,13 @@ describe('Who is asked', () => {
       expect(await granted()).toEqual([{ scopes: '["openid"]' }])
     })
 
-    test('no is no, also where another page was told yes', async () => {
+    test('a refusal is a refusal, even if another page got consent', async () => {
       const { say } = await question(['openid'])
       expect((await say('allow')).headers.get('location')).toMatch(/\?code=/)
       expect((await say('deny')).headers.get('location')).toMatch(/\?error=access_denied/)
     })
 
-    test('who got another role since they signed in can say yes', async () => {
+    test('a user whose role has changed since they signed in can consent', async () => {
       const { ada, say, granted } = await question(['openid'], 'user')
       const { token } = await api.quickActor({ role: 'admin' })
       await api.send('PATCH', `/v1/users/${ada.id}`, { token, body: { role: 'manager' } })
@@ -307,7 +310,7 @@ describe('Who is asked', () => {
     })
   })
 
-  test('who says no is not asked why', async () => {
+  test('a refusal needs no reauthentication', async () => {
     const ada = await somebody()
     const browser = await openBrowser(api, ada)
     const location = await authorize(browser, (await begin(app)).search, 'deny')
@@ -315,7 +318,7 @@ describe('Who is asked', () => {
     expect(await api.sql('SELECT 1 FROM oauth_grants WHERE user_id = ?', [ada.id])).toEqual([])
   })
 
-  test('RFC 8252 8.6: at a loopback address each is asked each time, of one’s own app too', async () => {
+  test('RFC 8252 8.6: at a loopback address everybody is asked each time, even for a first-party app', async () => {
     const native = await addApp(api, {
       type: 'public',
       first_party: true,
@@ -335,13 +338,13 @@ describe('Who is asked', () => {
       `/oauth/authorize?${(await begin(native, { ...given, prompt: 'none' })).search}`,
     )
     expect(silent.headers.get('location')).toContain('error=interaction_required')
-    // 7.3: any port, and so the one that browsers leave out.
+    // 7.3: any port, even the default one, which browsers leave out.
     const { search } = await begin(native, { redirect_uri: 'http://127.0.0.1:80/cb' })
     expect((await browser('GET', `/oauth/authorize?${search}`)).status).toBe(200)
   })
 })
 
-describe('A browser that a form sends to an app goes on by a page, at which what the form’s page allows ends', () => {
+describe('A browser that a form sends to an app goes through a page of its own, where the form’s policy no longer applies', () => {
   const say = async (redirect_uri: string) => {
     const of = await addApp(api, { type: 'public', redirect_uris: [redirect_uri] })
     const browser = await openBrowser(api, await somebody())
@@ -350,7 +353,7 @@ describe('A browser that a form sends to an app goes on by a page, at which what
     return browser('POST', actionOf(text), fields, { 'sec-fetch-mode': 'navigate' })
   }
 
-  test('with a link for where it does not go by itself', async () => {
+  test('with a link in case it does not continue by itself', async () => {
     const { status, text, headers } = await say('https://app.example/cb')
     const [, to] = /^0; url=(https:\/\/app\.example\/cb\?code=.+)$/.exec(headers.get('refresh')!) ?? []
     expect([status, headers.get('location')]).toEqual([200, null])
@@ -376,7 +379,7 @@ describe('A browser that a form sends to an app goes on by a page, at which what
     expect(sent.headers.get('refresh')).toBe('0; url=https://xn--bcher-kva.test/%C3%A9?of=%C3%A4')
   })
 
-  test('but to an app of the machine at once, as some browsers open it by a tap alone', async () => {
+  test('but directly to an app on the device, as some browsers only open it after a tap', async () => {
     const { status, headers } = await say('com.example.notes:/cb')
     expect([status, headers.get('refresh')]).toEqual([303, null])
     expect(headers.get('location')).toMatch(/^com\.example\.notes:\/cb\?code=/)
@@ -393,7 +396,7 @@ test('a POST is answered by 303 to the GET', async () => {
   ])
 })
 
-test('form_post: a page with a button, whose form ends at the app', async () => {
+test('form_post: a page with a button, whose form goes to the app', async () => {
   const own = await addApp(api, { first_party: true })
   const { status, text, headers } = await get(
     { response_mode: 'form_post', state: '"><script>' },

@@ -36,7 +36,7 @@ async function appThat(answers: string | number, given: object = {}) {
   return { app, received }
 }
 const somebody = () => api.person({ email_verified_at: Date.now(), password_hash: null })
-/** The cron job’s part. */
+/** What the cron job does. */
 async function deliver() {
   const context = createExecutionContext()
   const done = await deliverLogouts(openForCron(api.bindings, context), 'cron')
@@ -52,7 +52,7 @@ const until = async (isSo: () => Promise<boolean>) => {
 }
 
 describe.each([['RS256'], ['ES256']])('A logout token (%s)', (algorithm) => {
-  test('says who has signed out of what, to that app alone, for two minutes', async () => {
+  test('says who signed out of what, only to that app, for two minutes', async () => {
     const { app, received } = await appThat(200, { id_token_signed_response_alg: algorithm })
     const ada = await somebody()
     const { parentId } = await letApp(api, ada, { scope: 'openid', app })
@@ -87,7 +87,7 @@ describe.each([['RS256'], ['ES256']])('A logout token (%s)', (algorithm) => {
   })
 })
 
-describe('Whatever ends an app’s session owes it word', () => {
+describe('Whatever ends an app’s session makes us tell the app', () => {
   const ends: [
     string,
     (at: {
@@ -174,7 +174,7 @@ describe('Whatever ends an app’s session owes it word', () => {
     expect((await received()).length).toBe(1)
   })
 
-  test('of what goes on without the login, too: whoever signed in has signed out of it', async () => {
+  test('even of sessions that outlive the login: the user has signed out of it', async () => {
     const { app, received } = await appThat(200)
     const ada = await somebody()
     const parent = await api.signIn(ada)
@@ -185,7 +185,7 @@ describe('Whatever ends an app’s session owes it word', () => {
     expect((await api.sql(open, [ada.id])).length).toBe(1)
   })
 
-  test('but the oldest of several, while another of the same login goes on', async () => {
+  test('but not the end of the oldest of several, while another of the same login continues', async () => {
     const { app, received } = await appThat(200)
     const ada = await somebody()
     const parent = await api.signIn(ada)
@@ -200,7 +200,7 @@ describe('Whatever ends an app’s session owes it word', () => {
     expect((await received()).length).toBe(1)
   })
 
-  test('and nothing to an app that has named no address, nor for a login without apps', async () => {
+  test('and nothing for an app without an address, nor for a login without apps', async () => {
     const ada = await somebody()
     const { token } = await api.signIn(ada)
     await letApp(api, ada, { scope: 'openid' })
@@ -252,7 +252,7 @@ describe('A receiver that', () => {
     expect(Date.now() - started).toBeLessThan(4000)
   })
 
-  test('hangs holds up nobody else, and for five seconds', async () => {
+  test('hangs is given five seconds, and does not delay others', async () => {
     const hanging = await endOne('hang')
     const { received } = await endOne(200)
     const started = Date.now()
@@ -263,7 +263,7 @@ describe('A receiver that', () => {
     await api.sql('DELETE FROM oauth_logouts')
   })
 
-  test('hangs is waited for once a run, whatever it is owed, so that word to others goes out', async () => {
+  test('hangs is tried once per run, however much it is owed, so that others are told', async () => {
     const hanging = await endOne('hang')
     await api.sql(
       `INSERT INTO oauth_logouts WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30)
@@ -280,9 +280,9 @@ describe('A receiver that', () => {
     await api.sql('DELETE FROM oauth_logouts')
   })
 
-  test('is slow holds one connection of a request, and of the cron job as many as there are', async () => {
+  test('is slow takes one connection of a request, and as many as there are of the cron job', async () => {
     const apps = await Promise.all(['slow', 'slow', 'slow'].map((answers) => appThat(answers)))
-    /** How many are asked at a time: between one and the next there is a second. */
+    /** How many are called at a time, measured by the second that each call takes. */
     async function atATimeIn(run: (token: string) => Promise<unknown>) {
       const ada = await somebody()
       const { token, sessionId } = await api.signIn(ada)
@@ -303,14 +303,14 @@ describe('A receiver that', () => {
     expect(await byCron).toBe(3)
   })
 
-  test('is away for a day is given up', async () => {
+  test('is unavailable for a day is given up', async () => {
     const { received } = await endOne(500)
     await api.sql('UPDATE oauth_logouts SET expires_at = 1')
     expect(await deliver()).toEqual({ due: 1, dead: 1 })
     expect([await owed(), (await received()).length]).toEqual([[], 0])
   })
 
-  test('was removed, or names no address any more, is told nothing', async () => {
+  test('was removed, or no longer has an address, is told nothing', async () => {
     const { app, received } = await endOne(200)
     await api.sql('UPDATE oauth_clients SET backchannel_logout_uri = NULL WHERE id = ?', [app.client_id])
     await deliver()
@@ -318,13 +318,13 @@ describe('A receiver that', () => {
   })
 })
 
-test('What a batch owes while others are told goes out with them, at whatever moment it comes', async () => {
+test('What a batch owes while others are being told goes out with them, at whatever moment it comes', async () => {
   const { app, received } = await appThat(200)
   const ada = await somebody()
   await letApp(api, ada, { scope: 'openid', app })
   await api.sql('DELETE FROM oauth_logouts')
   const resources = openForCron(api.bindings, createExecutionContext())
-  // Nothing was due; now something is, and the run is about to end.
+  // Nothing was due; now something is, while the run is about to end.
   behindFirstRead(resources, async () => {
     await api.sql('UPDATE sessions SET revoked_at = 1 WHERE user_id = ?', [ada.id])
     void resources.deliverOwed()
@@ -333,7 +333,7 @@ test('What a batch owes while others are told goes out with them, at whatever mo
   expect((await received()).length).toBe(1)
 })
 
-test('Of two Workers that deliver at once, one tells it', async () => {
+test('If two Workers deliver at once, one of them tells the app', async () => {
   const apps = await Promise.all(Array.from({ length: 8 }, () => appThat(200)))
   const ada = await somebody()
   for (const { app } of apps) await letApp(api, ada, { scope: 'openid', app })
@@ -344,7 +344,7 @@ test('Of two Workers that deliver at once, one tells it', async () => {
 })
 
 describe('In every order of a sign-out, its delivery, and another sign-in and sign-out', () => {
-  // What a Worker does, what the user does; each list in its own order, and all ways in which they can be between each other.
+  // The Worker's steps and the user's steps; each list keeps its order, and all interleavings are tried.
   const WORKER = ['claim', 'send', 'note'] as const
   const interleavings = (a: readonly string[], b: readonly string[]): string[][] =>
     a.length === 0 || b.length === 0
@@ -361,7 +361,7 @@ describe('In every order of a sign-out, its delivery, and another sign-in and si
     const ada = await somebody()
     const { parentId, sessionId } = await letApp(api, ada, { scope: 'openid', app })
     let current = sessionId
-    /** What the app believes, and what is so. */
+    /** What the app believes, and the truth. */
     const app_ = { isIn: true }
     let isIn = true
     let claimed: Awaited<ReturnType<typeof claimLogouts>>['claimed'] = []
@@ -377,7 +377,7 @@ describe('In every order of a sign-out, its delivery, and another sign-in and si
         )
         if (rows.length > 0) claimed = (await claimLogouts(resources, rows as never)).claimed
       } else if (step === 'send' && claimed.length > 0) {
-        // What is on its way when somebody signs in again cannot be called back.
+        // A notice that is under way when somebody signs in again cannot be called back.
         wasLate = isIn
         app_.isIn = false
       } else if (step === 'note') for (const one of claimed) await noteTold(resources, one)
@@ -398,7 +398,7 @@ describe('In every order of a sign-out, its delivery, and another sign-in and si
   }
 
   test.each(interleavings(WORKER, ['signin', 'signout']).map((order) => [order.join(' → '), order] as const))(
-    '%s: the app hears of the last',
+    '%s: the app is told of the last one',
     async (_, order) => {
       const { isIn, believes, left } = await run([...order])
       expect([isIn, believes, left]).toEqual([false, false, 0])
@@ -406,7 +406,7 @@ describe('In every order of a sign-out, its delivery, and another sign-in and si
   )
 
   test.each(interleavings(WORKER, ['signin']).map((order) => [order.join(' → '), order] as const))(
-    '%s: who is signed in again is not signed out by what is late',
+    '%s: a late notice does not sign out a user who has signed in again',
     async (_, order) => {
       const { isIn, believes, wasLate, left } = await run([...order])
       expect([isIn, believes || wasLate, left]).toEqual([true, true, 0])
@@ -414,7 +414,7 @@ describe('In every order of a sign-out, its delivery, and another sign-in and si
   )
 })
 
-describe('What an app may name', () => {
+describe('The address of an app', () => {
   const own = { ISSUER: 'https://id.your-domain.com', LINK_ORIGIN: undefined, OUTBOUND_LOCAL: 'off' } as const
   test.each([
     'http://app.example/out',
@@ -439,11 +439,11 @@ describe('What an app may name', () => {
   ])('is never %s', (uri) => {
     expect(faultOfForeign(uri, own)).toEqual(expect.any(String))
   })
-  test('is an address that everybody can reach', () => {
+  test('is publicly reachable', () => {
     for (const uri of ['https://app.example/out', 'https://app.example:443/out?x=1'])
       expect(faultOfForeign(uri, own)).toBeUndefined()
   })
-  test('on this machine, only where the Worker runs there itself', async () => {
+  test('is on this machine only if the Worker runs there itself', async () => {
     const local = { ...own, ISSUER, OUTBOUND_LOCAL: 'on' } as const
     expect(faultOfForeign('http://127.0.0.1:9000/out', local)).toBeUndefined()
     expect(faultOfForeign(`${ISSUER}/v1/auth/logout`, local)).toEqual('Is here.')
@@ -454,7 +454,7 @@ describe('What an app may name', () => {
     })
     expect((await strange.send('GET', '/v1/users')).body.code).toBe('misconfigured')
   })
-  test('or it is refused when it is given', async () => {
+  test('is refused otherwise', async () => {
     const { token } = await api.quickActor({ role: 'admin' })
     for (const uri of ['https://printer/out', 'https://10.0.0.1/out', 'com.example.app:/out']) {
       const body = {
@@ -469,7 +469,7 @@ describe('What an app may name', () => {
   })
 })
 
-test('Clean-up leaves what is owed', async () => {
+test('Clean-up leaves notices that are still owed', async () => {
   const { app } = await appThat(500)
   await letApp(api, await somebody(), { scope: 'openid', app })
   await api.sql('UPDATE sessions SET revoked_at = 1 WHERE client_id = ?', [app.client_id])

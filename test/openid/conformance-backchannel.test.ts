@@ -4,7 +4,7 @@ import type { Received } from '../support/receiver.ts'
 import { openProvider, openUser, type Provider, refusalIn, requestOf, signIn } from './conformance.ts'
 import { fetchOf } from './support.ts'
 
-/* As conformance.test.ts, of the plan for back-channel logout. */
+/* Like conformance.test.ts, for the plan for back-channel logout. */
 
 const AFTER = 'https://app.example/signed-out'
 const NAME = crypto.randomUUID()

@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { openProvider, openUser, type Provider, signIn, type User } from './conformance.ts'
 import { ISSUER } from './support.ts'
 
-/* As conformance.test.ts, of the plan for RP-initiated logout. */
+/* Like conformance.test.ts, for the plan for RP-initiated logout. */
 
 const AFTER = 'https://app.example/signed-out'
 let provider: Provider
@@ -17,14 +17,14 @@ async function open() {
   const { tokens } = await signIn(provider, user)
   return { user, hint: tokens.id_token! }
 }
-/** One answer of the end-session endpoint, and no step further. */
+/** One answer of the end-session endpoint, without following it. */
 const ask = async ({ browser }: User, fields: Record<string, string>) => {
   const answer = await browser('GET', `/oauth/logout?${new URLSearchParams(fields)}`)
   const location = answer.headers.get('location')
   return { status: answer.status, text: answer.text, location }
 }
 const isSignedIn = async ({ browser }: User) => (await browser('GET', '/account')).status === 200
-/** The question: nobody is sent on, and nothing has ended before they say yes. */
+/** The question: there is no redirect, and nothing ends before they agree. */
 const expectQuestion = async (user: User, fields: Record<string, string>) => {
   const asked = await ask(user, fields)
   expect([asked.status, asked.location, asked.text.includes('Sign out?')]).toEqual([200, null, true])
@@ -34,7 +34,7 @@ const expectQuestion = async (user: User, fields: Record<string, string>) => {
   expect(await isSignedIn(user)).toBe(false)
   return new URL(ended.headers.get('location')!, ISSUER)
 }
-/** An error page: nobody is sent on, and nothing ends. */
+/** An error page: there is no redirect, and nothing ends. */
 const expectErrorPage = async (user: User, fields: Record<string, string>) => {
   const asked = await ask(user, fields)
   expect([asked.status, asked.location]).toEqual([400, null])

@@ -15,8 +15,8 @@ import {
 import { authOf, ISSUER, optionsOf } from './support.ts'
 
 /*
- * The clauses behind the modules of the OpenID conformance suite, one test each, named after the module, over HTTP alone.
- * The table of them stands in docs/openid.md.
+ * The clauses behind the modules of the OpenID conformance suite, one test each, named after the module, over HTTP
+ * only. Their table is in docs/openid.md.
  */
 
 let provider: Provider
@@ -31,7 +31,7 @@ afterEach(() => {
 })
 
 const flow = (given: Record<string, string | undefined> = {}) => signIn(provider, user, given)
-/** Somebody whose session was proved a minute ago. */
+/** Somebody who authenticated a minute ago. */
 const longSignedIn = async () => {
   const one = await openUser(provider.api)
   await provider.api.sql('UPDATE sessions SET created_at = created_at - 60000 WHERE user_id = ?', [one.id])
@@ -81,7 +81,7 @@ describe('Basic', () => {
       kid: expect.any(String),
     })
     expect(claims).toMatchObject({ iss: ISSUER, sub: user.id, aud: provider.app.client_id })
-    // What was not asked for is not told.
+    // Claims that were not requested are not given.
     expect(Object.keys(claims)).not.toEqual(expect.arrayContaining(['email']))
   })
 
@@ -126,7 +126,7 @@ describe('Basic', () => {
     expect(signedIn.claims).not.toHaveProperty('email')
   })
 
-  // Not in scopes_supported, so the suite passes over these three: they are passed over here, too.
+  // Not in scopes_supported, so the suite skips these three, and so do we.
   test.each([
     ['oidcc-scope-address', 'openid address'],
     ['oidcc-scope-phone', 'openid phone'],
@@ -237,7 +237,7 @@ describe('Basic', () => {
       400,
       expect.objectContaining({ error: 'invalid_grant' }),
     ])
-    // RFC 6749 section 4.1.2: what it gave ends.
+    // RFC 6749 section 4.1.2: the tokens it gave are revoked.
     expect((await userinfoBy(tokens.access_token, 'header')).status).toBe(401)
   })
 
@@ -270,7 +270,7 @@ describe('Basic', () => {
   })
 
   test('oidcc-claims-essential', async () => {
-    // Discovery says that it is not supported, so it is passed over.
+    // Discovery says that it is not supported, so it is ignored.
     const claims = JSON.stringify({ userinfo: { name: { essential: true } } })
     expect((await flow({ claims })).claims.sub).toBe(user.id)
   })

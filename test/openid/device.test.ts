@@ -38,14 +38,14 @@ const begin = async (of = app, scope = 'openid email') => {
   })
   return { status: answer.status, ...answer.body }
 }
-/** Devices stand anywhere. */
+/** Devices may be in any network. */
 const anywhere = () => ({ ip: `10.${[1, 2, 3].map(() => Math.floor(Math.random() * 256)).join('.')}` })
 const poll = async ({ device_code }: Begun, of = app) => {
   const raw = new URLSearchParams({ client_id: of.client_id, grant_type: DEVICE_CODE, device_code })
   const { status, body } = await api.send('POST', '/oauth/token', { raw, ...anywhere() })
   return { status, error: body.error, body: body as Record<string, string> }
 }
-/** The question, after its code was typed. */
+/** The page with the question, after its code was entered. */
 const type = (browser: Browser, code: string) => browser('POST', '/device', { code })
 const fieldOf = (page: string, name: string) =>
   new RegExp(`name="${name}" value="([^"]*)"`).exec(page)?.[1] ?? ''
@@ -71,7 +71,7 @@ const later = async <T>(ms: number, work: () => Promise<T>): Promise<T> => {
   }
 }
 
-test('A device signs somebody in who types its code, as oauth4webapi checks it', async () => {
+test('A device signs in a user who enters its code, as checked by oauth4webapi', async () => {
   const client = { client_id: app.client_id }
   const asked = await oauth.deviceAuthorizationRequest(
     as,
@@ -138,7 +138,7 @@ describe('The code', () => {
     }
   })
 
-  test('five wrong ones an hour are all that somebody has; right ones count nothing, and others’ go on', async () => {
+  test('may be wrong five times an hour; correct ones do not count, and others are not affected', async () => {
     const [ada, eve] = [await openBrowser(api, await somebody()), await openBrowser(api, await somebody())]
     const begun = await begin()
     for (let right = 0; right < 3; right++) expect((await type(ada, begun.user_code)).status).toBe(200)
@@ -152,7 +152,7 @@ describe('The code', () => {
     expect((await type(ada, begun.user_code)).status).toBe(200)
   })
 
-  test('that can be none is no guess, and costs no row', async () => {
+  test('in an impossible form does not count as a guess, and costs no row', async () => {
     const ada = await openBrowser(api, await somebody())
     const before = await dump(api)
     for (const code of ['', 'AEIO-UAEI', 'BCDF-GHJ', 'x'.repeat(5000)])
@@ -161,8 +161,8 @@ describe('The code', () => {
   })
 })
 
-describe('Whoever types it is always asked', () => {
-  test('one’s own app, and what was let before', async () => {
+describe('The user who enters it is always asked', () => {
+  test('even for a first-party app, and for what was granted before', async () => {
     const own = await addApp(api, { ...OF_DEVICES, type: 'public', first_party: true })
     const browser = await openBrowser(api, await somebody())
     for (let time = 0; time < 2; time++) {
@@ -173,7 +173,7 @@ describe('Whoever types it is always asked', () => {
     }
   })
 
-  test('and sees from where it was asked, until they have decided', async () => {
+  test('and sees where the request came from, until they have decided', async () => {
     const { device_code, user_code } = (
       await api.send<Begun>('POST', '/oauth/device_authorization', {
         raw: new URLSearchParams({ client_id: app.client_id, scope: 'openid' }),
@@ -190,7 +190,7 @@ describe('Whoever types it is always asked', () => {
     expect(JSON.stringify(await api.sql('SELECT * FROM oauth_device_codes'))).not.toContain('203.0.113.77')
   })
 
-  test('a no is final', async () => {
+  test('and a refusal is final', async () => {
     const begun = await begin()
     const browser = await openBrowser(api, await somebody())
     const { text } = await type(browser, begun.user_code)
@@ -199,7 +199,7 @@ describe('Whoever types it is always asked', () => {
     expect(await poll(begun)).toMatchObject({ status: 400, error: 'access_denied' })
   })
 
-  test('more than the page showed is asked about anew', async () => {
+  test('and asked again if it is more than the page showed', async () => {
     const begun = await begin()
     const browser = await openBrowser(api, await somebody())
     const { text } = await type(browser, begun.user_code)
@@ -208,7 +208,7 @@ describe('Whoever types it is always asked', () => {
     expect((await poll(begun)).error).toBe('authorization_pending')
   })
 
-  test('of two who say yes at once, one is the user', async () => {
+  test('and of two who approve at once, one becomes the user', async () => {
     const begun = await begin()
     const browsers = await Promise.all([1, 2].map(async () => openBrowser(api, await somebody())))
     const pages = await Promise.all(browsers.map((browser) => type(browser, begun.user_code)))
@@ -217,7 +217,7 @@ describe('Whoever types it is always asked', () => {
     expect((await poll(begun)).status).toBe(200)
   })
 
-  test('by their own page alone: another’s question decides nothing', async () => {
+  test('and only their own page decides, not another’s', async () => {
     const begun = await begin()
     const [ada, eve] = [await openBrowser(api, await somebody()), await openBrowser(api, await somebody())]
     const { text } = await type(ada, begun.user_code)
@@ -226,7 +226,7 @@ describe('Whoever types it is always asked', () => {
   })
 })
 
-test('RFC 8628 3.5: a device that asks once more, as after an answer that was lost, ends nothing of what it has', async () => {
+test('RFC 8628 3.5: a device that asks again, as after a lost answer, keeps what it has', async () => {
   const begun = await begin()
   await approve(await openBrowser(api, await somebody()), begun.user_code)
   const answers = await Promise.all([poll(begun), poll(begun)])
@@ -236,7 +236,7 @@ test('RFC 8628 3.5: a device that asks once more, as after an answer that was lo
   expect((await api.send('GET', '/oauth/userinfo', { token: token! })).status).toBe(200)
 })
 
-test('What is typed in a session that has ended is not counted for whoever had it', async () => {
+test('Codes entered in an ended session are not counted for its user', async () => {
   const ada = await somebody()
   const stolen = await openBrowser(api, ada)
   await api.sql('UPDATE sessions SET revoked_at = 1 WHERE user_id = ?', [ada.id])
@@ -246,7 +246,7 @@ test('What is typed in a session that has ended is not counted for whoever had i
   expect((await type(await openBrowser(api, ada), begun.user_code)).status).toBe(200)
 })
 
-describe('Nobody gets in whom authorize would not let in', () => {
+describe('Nobody gets in whom the authorization endpoint would refuse', () => {
   test('an address that nobody has proved', async () => {
     const begun = await begin()
     const { status } = await type(
@@ -266,7 +266,7 @@ describe('Nobody gets in whom authorize would not let in', () => {
     ['logged out', 'UPDATE sessions SET revoked_at = 1 WHERE user_id = ?'],
     ['were disabled', "UPDATE users SET status = 'disabled' WHERE id = ?"],
     ['took it back', 'DELETE FROM oauth_grants WHERE user_id = ?'],
-  ])('who has said yes and then %s', async (_, end) => {
+  ])('a user who has approved and then %s', async (_, end) => {
     const ada = await somebody()
     const begun = await begin()
     await approve(await openBrowser(api, ada), begun.user_code)
@@ -274,7 +274,7 @@ describe('Nobody gets in whom authorize would not let in', () => {
     expect(await poll(begun)).toMatchObject({ status: 400, error: 'invalid_grant' })
   })
 
-  test('a client that is not registered for it, or does not prove itself by its own way', async () => {
+  test('a client that is not registered for it, or does not authenticate in its own way', async () => {
     const other = await addApp(api)
     const basic = { authorization: `Basic ${btoa(`${other.client_id}:${other.client_secret}`)}` }
     const raw = new URLSearchParams({ scope: 'openid' })
@@ -313,7 +313,7 @@ test('A device that asks too often is told to slow down, and nothing is written'
   expect(await dump(api)).toEqual(before)
 })
 
-test('Ten minutes are all it has', async () => {
+test('Its code expires after ten minutes', async () => {
   const begun = await begin()
   const browser = await openBrowser(api, await somebody())
   const { text } = await type(browser, begun.user_code)
@@ -324,7 +324,7 @@ test('Ten minutes are all it has', async () => {
   })
 })
 
-test('An app that cannot refresh is not let go on without its user', async () => {
+test('An app that cannot refresh gets no offline access', async () => {
   const own = await addApp(api, {
     grants: [DEVICE_CODE],
     redirect_uris: [],
@@ -337,7 +337,7 @@ test('An app that cannot refresh is not let go on without its user', async () =>
   expect(await begin(own, 'offline_access')).toMatchObject({ status: 400, error: 'invalid_scope' })
 })
 
-test('It is never the user themselves: nobody’s account is a phone call away', async () => {
+test('It never gets the scope account: nobody can lose their account by a phone call', async () => {
   const own = await addApp(api, {
     ...OF_DEVICES,
     type: 'public',
@@ -350,7 +350,7 @@ test('It is never the user themselves: nobody’s account is a phone call away',
   expect(await begin(own, 'account')).toMatchObject({ status: 400, error: 'invalid_scope' })
 })
 
-describe('What it may do for those who manage', () => {
+describe('Permissions of those who manage', () => {
   const POWERS = ['users:delete', 'users:purge', 'users:update', 'users:read']
   const managed = async () => {
     const own = await addApp(api, { ...OF_DEVICES, type: 'public', scopes: POWERS })
@@ -362,7 +362,7 @@ describe('What it may do for those who manage', () => {
     return (await api.send('DELETE', `/v1/users/${id}?hard=true`, { token })).status
   }
 
-  test('takes a recent login, and then the code is there again', async () => {
+  test('need a recent login, and the code is still there after it', async () => {
     const { own, admin } = await managed()
     const begun = await begin(own, POWERS.join(' '))
     const browser = await later(-700_000, () => openBrowser(api, admin))
@@ -376,19 +376,19 @@ describe('What it may do for those who manage', () => {
     const page = await browser('GET', `/device?${new URLSearchParams({ carried })}`)
     expect(page.text).toContain(`value="${begun.user_code}"`)
     expect((await poll(begun, own)).error).toBe('authorization_pending')
-    // What acts for nobody asks for no more than being signed in.
+    // A device that acts for nobody only needs a sign-in.
     const harmless = await begin()
     expect((await type(browser, harmless.user_code)).status).toBe(200)
   })
 
-  test('is a recent login for ten minutes, for its permissions’ routes alone', async () => {
+  test('count as a recent login for ten minutes, only on the routes of those permissions', async () => {
     const { own, browser } = await managed()
     const begun = await begin(own, POWERS.join(' '))
     await approve(browser, begun.user_code)
     const { body } = await poll(begun, own)
     const { access_token: token, refresh_token } = body
     expect(await purge(token!)).toBe(204)
-    // How an account is entered, and roles, are for nobody's device.
+    // Account access and roles are never given to a device.
     const { id } = await api.person({ password_hash: null, email_verified_at: 1 })
     const change = (input: object) => api.send('PATCH', `/v1/users/${id}`, { token: token!, body: input })
     expect((await change({ name: 'Grace' })).status).toBe(200)
@@ -399,7 +399,7 @@ describe('What it may do for those who manage', () => {
     const restore = (query = '') => api.send('POST', `/v1/users/${id}/restore${query}`, { token: token! })
     expect((await restore('?earlier_email=true')).body.code).toBe('insufficient_scope')
     expect((await restore()).status).toBe(200)
-    // A later token of the same session is no proof of anything.
+    // A later token of the same session does not count as a recent login.
     const raw = new URLSearchParams({
       client_id: own.client_id,
       grant_type: 'refresh_token',

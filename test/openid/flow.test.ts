@@ -6,7 +6,7 @@ import { openBrowser } from '../support/pages.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 import { authOf, authorize, begin, discover, optionsOf, redeem } from './support.ts'
 
-/** Every flow by somebody else's client: oauth4webapi, which checks what it is given. */
+/** Every flow with somebody else's client, oauth4webapi, which checks what it gets. */
 
 let own: Awaited<ReturnType<typeof freshUpstreams>>
 let api: ReturnType<typeof openApi>
@@ -26,7 +26,7 @@ describe.each([
   ['public', { type: 'public' }],
   ['which asks for ES256', { id_token_signed_response_alg: 'ES256' }],
 ])('An app that is %s', (_, given) => {
-  test('signs somebody in, asks who it is, goes on, and ends it', async () => {
+  test('signs somebody in, reads who it is, refreshes, and revokes', async () => {
     const app = await addApp(api, { ...given, scopes: ['openid', 'profile', 'email', 'roles'] })
     const ada = await somebody()
     const browser = await openBrowser(api, ada)
@@ -88,7 +88,7 @@ describe.each([
   })
 })
 
-test('what was let once is not asked again, and more is', async () => {
+test('is not asked again for what was granted, only for more', async () => {
   const app = await addApp(api, { scopes: ['openid', 'profile', 'email'] })
   const browser = await openBrowser(api, await somebody())
   await authorize(browser, (await begin(app, { scope: 'openid email' })).search)
@@ -102,7 +102,7 @@ test('what was let once is not asked again, and more is', async () => {
   expect(more.text).toContain('Wiki wants to use your account')
 })
 
-test('one’s own app asks nobody', async () => {
+test('needs no consent if it is a first-party app', async () => {
   const app = await addApp(api, { first_party: true })
   const browser = await openBrowser(api, await somebody())
   const begun = await begin(app)
@@ -110,7 +110,7 @@ test('one’s own app asks nobody', async () => {
   expect(claims.aud).toBe(app.client_id)
 })
 
-test('an assertion by the app’s own key proves it, once', async () => {
+test('authenticates with an assertion by its own key, once', async () => {
   const pair = await oauth.generateKeyPair('ES256', { extractable: true })
   const jwk = { ...(await crypto.subtle.exportKey('jwk', pair.publicKey)), kid: 'one' } as Record<
     string,
@@ -158,7 +158,7 @@ test('an assertion by the app’s own key proves it, once', async () => {
   expect([replayed.status, replayed.body.error]).toEqual([401, 'invalid_client'])
 })
 
-test('RFC 6749 3.2: what stands there empty is as if it were left out', async () => {
+test('RFC 6749 3.2: treats empty parameters as if they were left out', async () => {
   const app = await addApp(api, { type: 'public' })
   const old = await addApp(api, { require_pkce: false })
   const browser = await openBrowser(api, await somebody())
@@ -186,7 +186,7 @@ test('RFC 6749 3.2: what stands there empty is as if it were left out', async ()
   expect(await post({ ...there, code_verifier: '', client_id: '' }, basic)).toHaveProperty('access_token')
 })
 
-test('An assertion is good by either of two keys without a name, and by no third', async () => {
+test('An assertion is valid with either of two keys without a kid, and with no third', async () => {
   const keys = await Promise.all(
     Array.from({ length: 3 }, () => oauth.generateKeyPair('ES256', { extractable: true })),
   )
@@ -214,7 +214,7 @@ test('An assertion is good by either of two keys without a name, and by no third
 })
 
 describe('A service', () => {
-  test('acts for itself, by its permissions, and stands in the history', async () => {
+  test('acts for itself, with its permissions, and is in the history', async () => {
     const app = await addApp(api, {
       grants: ['client_credentials'],
       redirect_uris: [],
@@ -257,7 +257,7 @@ describe('A service', () => {
     ['demoted', "UPDATE users SET role = 'user', token_epoch = token_epoch + 1 WHERE id = ?"],
     ['disabled', "UPDATE users SET status = 'disabled' WHERE id = ?"],
     ['deleted', 'UPDATE users SET deleted_at = 1 WHERE id = ?'],
-  ])('whose owner is %s is none any more', async (_, end) => {
+  ])('whose owner is %s no longer works', async (_, end) => {
     const app = await addApp(api, {
       grants: ['client_credentials'],
       redirect_uris: [],
@@ -277,7 +277,7 @@ describe('A service', () => {
 })
 
 describe('Introspection', () => {
-  test('an app hears of its own tokens, a service with the permission of all, and nobody else of any', async () => {
+  test('is for an app’s own tokens, for all tokens by a service with the permission, and for nobody else', async () => {
     const [app, other] = [await addApp(api, { first_party: true }), await addApp(api)]
     const service = await addApp(api, {
       grants: ['client_credentials'],
@@ -320,7 +320,7 @@ describe('Introspection', () => {
     expect(await ask(app, 'x')).toEqual({ active: false })
   })
 
-  test('a database that is away is no word about a token', async () => {
+  test('does not answer about a token when the database is unavailable', async () => {
     const service = await addApp(api, {
       grants: ['client_credentials'],
       redirect_uris: [],
@@ -332,7 +332,7 @@ describe('Introspection', () => {
         headers: { authorization: `Basic ${btoa(`${service.client_id}:${service.client_secret}`)}` },
         raw: new URLSearchParams({ token }),
       })
-    // Who asks is still read; what is asked about is not.
+    // The caller is still read, but not what it asks about.
     await own.behave('libsql', { mode: 'reset-before', after: 1 })
     try {
       expect((await ask()).status).toBe(503)
@@ -342,7 +342,7 @@ describe('Introspection', () => {
     expect((await ask()).body.active).toBe(true)
   })
 
-  test('a refresh token is good until its successor is all that counts', async () => {
+  test('shows a refresh token as active until only its successor is valid', async () => {
     const app = await addApp(api, { first_party: true })
     const begun = await begin(app)
     const location = await authorize(await openBrowser(api, await somebody()), begun.search)
@@ -358,7 +358,7 @@ describe('Introspection', () => {
     expect([await isActive(first), await isActive(second!)]).toEqual([false, true])
   })
 
-  describe('says no more than what holds at /v1', () => {
+  describe('says no more than what is true at /v1', () => {
     const word = async (token: string) => {
       const service = await addApp(api, {
         grants: ['client_credentials'],

@@ -7,7 +7,7 @@ import { openBrowser } from '../support/pages.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 import { authorize, begin, discover, redeem } from './support.ts'
 
-/** How long an app's session lives beside the login that it is under, and what it keeps of that. */
+/** How long an app's session lives beside the login it belongs to, and what it keeps from that. */
 
 const [HOUR, DAY] = [3_600_000, 86_400_000]
 let api: ReturnType<typeof openApi>
@@ -18,7 +18,7 @@ beforeAll(async () => {
   as = await discover(api)
 })
 
-/** Somebody whose login ends in an hour, and what an app has of it. */
+/** Somebody whose login ends in an hour, and what an app has from them. */
 async function letIt(scope: string, given: Record<string, string> = {}) {
   const scopes = ['openid', 'email', 'offline_access', 'users:read']
   const app = await addApp(api, { type: 'public', scopes })
@@ -47,7 +47,7 @@ async function letIt(scope: string, given: Record<string, string> = {}) {
   return { ada, claims, end, proved, own: () => rowOf('NULL'), apps: () => rowOf('NOT NULL'), refresh }
 }
 
-test('An app’s session ends by time with the login that it is under, and its refresh moves neither', async () => {
+test('An app’s session expires with the login that it belongs to, and its refresh extends neither', async () => {
   const { own, apps, end, refresh } = await letIt('openid email')
   const [login, before] = [await own(), await apps()]
   expect(before).toMatchObject({ parent_id: login.id, expires_at: end, idle_expires_at: end })
@@ -56,7 +56,7 @@ test('An app’s session ends by time with the login that it is under, and its r
   expect(await apps()).toMatchObject({ counter: 1, expires_at: end, idle_expires_at: end })
 })
 
-test('One that goes on without its user lives as long as a login from then on', async () => {
+test('An offline session lives as long as a login from then on', async () => {
   const { own, apps, refresh } = await letIt('openid offline_access')
   const [login, { created_at, expires_at, idle_expires_at }] = [await own(), await apps()]
   const after = (time: unknown) => Number(time) - Number(created_at)
@@ -67,7 +67,7 @@ test('One that goes on without its user lives as long as a login from then on', 
   expect(await apps()).toMatchObject({ expires_at })
 })
 
-test('What was proved when it was let stays so: a later proof of its user is none of its own', async () => {
+test('An app’s authentication time stays that of the consent, whatever its user proves later', async () => {
   const { ada, claims, proved, refresh } = await letIt('openid email')
   const first = { auth_time: Math.floor(proved / 1000), amr: ['pwd'], acr: '1' }
   expect(claims).toMatchObject(first)
@@ -80,7 +80,7 @@ test('What was proved when it was let stays so: a later proof of its user is non
   expect(next).not.toHaveProperty('nonce')
 })
 
-test('A login that is idle takes along what acts for its user here, and nothing else', async () => {
+test('A login that expires as idle only ends what acts for its user here', async () => {
   const resource = `https://notes-${crypto.randomUUID()}.example`
   await addApp(api, { resources: [{ url: resource, scopes: ['notes:read', 'write'] }] })
   for (const [scope, given, status] of [

@@ -48,8 +48,8 @@ test('discovery says where', () => {
   expect(as.end_session_endpoint).toBe(`${ISSUER}/oauth/logout`)
 })
 
-describe('Whoever the hint names', () => {
-  test('RV1: signs out at once, here and there, and goes on with state', async () => {
+describe('A user whom the hint names', () => {
+  test('RV1: is signed out at once, here and at the app, and returns with state', async () => {
     const { ada, browser, token, hint } = await open()
     expect(await userInfo(token)).toBe(200)
     const answer = await ask(browser, {
@@ -65,7 +65,7 @@ describe('Whoever the hint names', () => {
     expect(ended.map(({ revoked_reason }) => revoked_reason)).toEqual(['logged_out', 'parent_ended'])
   })
 
-  test('goes on to an address that has a query, and to a page of ours where none is named', async () => {
+  test('goes to an address with a query, or to a page of ours if none is named', async () => {
     const one = await open()
     const fields = { id_token_hint: one.hint, state: 'x' }
     expect(
@@ -76,7 +76,7 @@ describe('Whoever the hint names', () => {
     expect(await isOpen(two.browser)).toBe(false)
   })
 
-  test('is known by a hint that is over, too', async () => {
+  test('is recognised by an expired hint, too', async () => {
     const ada = await api.person({ email_verified_at: Date.now(), password_hash: null })
     const { cookie, binding } = await signedIn(api, ada)
     const hint = await signIdToken(api.config(), Date.now() - 20 * 86_400_000, {
@@ -96,20 +96,20 @@ describe('Whoever the hint names', () => {
     })
   })
 
-  test('HD5: signs out by GET alone, not by HEAD', async () => {
+  test('HD5: is signed out by GET, not by HEAD', async () => {
     const { browser, hint } = await open()
     expect((await ask(browser, { id_token_hint: hint }, 'HEAD')).status).toBe(200)
     expect(await isOpen(browser)).toBe(true)
   })
 
-  test('keeps what they let the app do without them', async () => {
+  test('keeps the app’s offline sessions', async () => {
     const { browser, token, hint } = await open('openid offline_access')
     expect((await ask(browser, { id_token_hint: hint })).status).toBe(303)
     expect([await isOpen(browser), await userInfo(token)]).toEqual([false, 200])
   })
 })
 
-test('Who disowns a session by mail ends what it let an app do without it, and no other session does', async () => {
+test('Disowning a session by mail ends the offline sessions that it gave an app, and nothing else does', async () => {
   const ada = await api.person({ email_verified_at: 1, last_login_at: 1 })
   const opened = async () => {
     const jar = openJar(api)
@@ -125,7 +125,7 @@ test('Who disowns a session by mail ends what it let an app do without it, and n
   expect([await userInfo(mine), await userInfo(thiefs)]).toEqual([200, 401])
 })
 
-describe('Whoever is not named is asked', () => {
+describe('A user who is not named is asked', () => {
   test.each([
     ['no hint', async () => ({ client_id: app.client_id })],
     ['nothing at all', async () => ({})],
@@ -151,7 +151,7 @@ describe('Whoever is not named is asked', () => {
     expect([await isOpen(browser), await userInfo(token)]).toEqual([true, 200])
   })
 
-  test('and goes on once they have said yes', async () => {
+  test('and goes on once they agree', async () => {
     const { browser, token } = await open()
     const page = await ask(browser, { client_id: app.client_id, post_logout_redirect_uri: AFTER, state: 'x' })
     expect(page.text).toContain('Wiki asks you to sign out.')
@@ -161,7 +161,7 @@ describe('Whoever is not named is asked', () => {
     expect([await isOpen(browser), await userInfo(token)]).toEqual([false, 401])
   })
 
-  test('HD2: a page of elsewhere cannot say yes for them', async () => {
+  test('HD2: and no page of another site can agree for them', async () => {
     const { browser } = await open()
     const page = await ask(browser, { client_id: app.client_id, post_logout_redirect_uri: AFTER })
     const answer = await browser('POST', '/signout', { place: placeIn(page.text)!, form_token: 'x' })
@@ -175,7 +175,7 @@ describe('Whoever is not named is asked', () => {
   })
 })
 
-test('Where nobody is signed in, it goes on', async () => {
+test('If nobody is signed in, it just goes on', async () => {
   const browser = await openBrowser(api)
   const before = await dump(api)
   const fields = { client_id: app.client_id, post_logout_redirect_uri: 'com.example.app:/out', state: 'x' }
@@ -184,7 +184,7 @@ test('Where nobody is signed in, it goes on', async () => {
   expect(await dump(api)).toEqual(before)
 })
 
-describe('4.11: it is no open redirect, and nothing ends', () => {
+describe('4.11: there is no open redirect, and nothing ends', () => {
   const registered = 'https://app.example/signed-out'
   test.each<[string, Record<string, string>]>([
     ['another host', { post_logout_redirect_uri: 'https://evil.test/' }],
@@ -214,7 +214,7 @@ describe('4.11: it is no open redirect, and nothing ends', () => {
     expect(await isOpen(browser)).toBe(true)
   })
 
-  test('the page says what is wrong for whoever made the app, and the log which parameter it is', async () => {
+  test('the page tells the app’s developers what is wrong, and the log which parameter it is', async () => {
     const { browser, hint } = await open()
     for (const [fields, said, reason] of [
       [{ id_token_hint: 'x' }, 'id_token_hint is no ID token from here.', 'param_id_token_hint'],
@@ -232,14 +232,14 @@ describe('4.11: it is no open redirect, and nothing ends', () => {
     }
   })
 
-  test('a parameter that stands there twice', async () => {
+  test('a parameter that is repeated', async () => {
     const { browser, hint } = await open()
     const twice = `id_token_hint=${hint}&state=a&state=b`
     expect((await browser('GET', `/oauth/logout?${twice}`)).status).toBe(400)
     expect(await isOpen(browser)).toBe(true)
   })
 
-  test('a place that is not from here leads nowhere else', async () => {
+  test('a place that we did not seal leads nowhere', async () => {
     for (const place of ['https://evil.test/', 'x.y', `${'x'.repeat(11)}.${'y'.repeat(60)}`]) {
       const { browser } = await open()
       const answer = await browser('POST', '/signout', { place })
@@ -299,7 +299,7 @@ describe('A forged hint is an error page', () => {
     expect(await dump(api)).toEqual(before)
   })
 
-  test('AT5: an access token is no hint', async () => {
+  test('AT5: an access token is not accepted as a hint', async () => {
     const { browser, token } = await open()
     expect((await ask(browser, { id_token_hint: token })).status).toBe(400)
     expect(await isOpen(browser)).toBe(true)
@@ -307,10 +307,10 @@ describe('A forged hint is an error page', () => {
 })
 
 describe('By POST', () => {
-  test('it goes on by GET, with its values sealed and without the hint', async () => {
+  test('it continues with GET, with sealed values and without the hint', async () => {
     const { browser, hint, token } = await open()
     const fields = { id_token_hint: hint, post_logout_redirect_uri: AFTER, state: 'x' }
-    // As a browser does it for a page of elsewhere: without the cookie.
+    // As a browser does for a page of another site: without the cookie.
     const before = await dump(api)
     const first = await api.send('POST', '/oauth/logout', { raw: new URLSearchParams(fields) })
     expect(first.status).toBe(303)
@@ -323,7 +323,7 @@ describe('By POST', () => {
     expect(await userInfo(token)).toBe(401)
   })
 
-  test('what it leads to is looked at as by GET', async () => {
+  test('its redirect is checked as with GET', async () => {
     const { browser, hint } = await open()
     const fields = { id_token_hint: hint, post_logout_redirect_uri: 'https://evil.test/' }
     const { headers } = await browser('POST', '/oauth/logout', fields)
@@ -332,7 +332,7 @@ describe('By POST', () => {
     expect(await isOpen(browser)).toBe(true)
   })
 
-  test('what was sealed is good for ten minutes, as it is, and for this alone', async () => {
+  test('sealed values are valid for ten minutes, unchanged, and for this purpose only', async () => {
     const { browser, hint } = await open()
     const { headers } = await browser('POST', '/oauth/logout', { id_token_hint: hint })
     const location = headers.get('location')!

@@ -7,7 +7,7 @@ import { openBrowser } from '../support/pages.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 import { authorize, fetchOf, ISSUER } from './support.ts'
 
-/** Every flow by the client that most of Node uses. It checks what it is given, and throws at what it does not like. */
+/** Every flow with the client that most of Node uses. It checks what it gets, and throws if something is wrong. */
 
 const AFTER = 'https://app.example/signed-out'
 let api: Api

@@ -54,7 +54,7 @@ test.each([
   ['confidential', {}],
   ['public', { type: 'public' }],
 ])(
-  'A %s app pushes its request, and signs somebody in by it, as oauth4webapi checks it',
+  'A %s app pushes its request, and signs somebody in with it, as checked by oauth4webapi',
   async (_, given) => {
     const own = await addApp(api, given)
     const { search, verifier, nonce, state } = await begin(own, {})
@@ -74,7 +74,7 @@ test.each([
       request_uri: pushed.request_uri,
       state: 'of somebody else',
     })
-    // Scopes and state of the browser's own say nothing.
+    // Scopes and state from the browser have no effect.
     arrival.set('scope', 'openid offline_access')
     const location = await authorize(await openBrowser(api, await somebody()), arrival.toString())
     const { claims, tokens } = await redeem(api, as, own, location, { search, verifier, nonce, state })
@@ -82,7 +82,7 @@ test.each([
   },
 )
 
-test('To push one writes nothing, and its values are not to be read in the browser', async () => {
+test('Pushing a request writes nothing, and its values cannot be read in the browser', async () => {
   const before = await dump(api)
   const { status, uri } = await push({ login_hint: 'ada@people.test' })
   expect(status).toBe(201)
@@ -90,7 +90,7 @@ test('To push one writes nothing, and its values are not to be read in the brows
   expect(Buffer.from(uri.split('.')[1]!, 'base64url').toString('latin1')).not.toContain('people')
 })
 
-test('It is good for one code, also when two come at once', async () => {
+test('It gives one code, even to two at once', async () => {
   const ada = await somebody()
   const { search } = await push()
   const browser = await openBrowser(api, ada)
@@ -105,14 +105,14 @@ test('It is good for one code, also when two come at once', async () => {
   ])
 })
 
-test('A refusal leaves it unspent', async () => {
+test('A refusal does not use it up', async () => {
   const { search } = await push()
   const browser = await openBrowser(api, await somebody())
   expect((await authorize(browser, search, 'deny')).searchParams.get('error')).toBe('access_denied')
   expect((await authorize(browser, search)).searchParams.has('code')).toBe(true)
 })
 
-describe('Nobody is sent anywhere', () => {
+describe('Nobody is redirected', () => {
   test.each([
     [
       'by another app’s',
@@ -130,7 +130,7 @@ describe('Nobody is sent anywhere', () => {
   })
 })
 
-describe('What is wrong is said at once, and nothing is written', () => {
+describe('Errors are reported at once, and nothing is written', () => {
   test.each([
     ['invalid_request', { redirect_uri: 'https://evil.test/callback' }],
     ['invalid_request', { redirect_uri: undefined }],
@@ -157,14 +157,14 @@ describe('What is wrong is said at once, and nothing is written', () => {
     expect([answer.status, answer.body.error]).toEqual([401, 'invalid_client'])
   })
 
-  test('invalid_client: another way than the one that is registered', async () => {
+  test('invalid_client: another authentication method than the registered one', async () => {
     const secret = { client_secret: app.client_secret! }
     const answer = await push(secret, {})
     expect([answer.status, answer.body.error]).toEqual([401, 'invalid_client'])
   })
 })
 
-test('Somebody else than its hint names is asked to sign in, and the hint need not travel', async () => {
+test('Another user than its hint names is asked to sign in, and the hint is not sent through the browser', async () => {
   const [ada, eve] = [await somebody(), await somebody()]
   const begun = await begin(app)
   const location = await authorize(await openBrowser(api, ada), begun.search)
@@ -175,7 +175,7 @@ test('Somebody else than its hint names is asked to sign in, and the hint need n
   expect(answer.headers.get('location')).toContain(`${REDIRECT}?code=`)
 })
 
-test('The longest that is taken gets through a sign-in', async () => {
+test('The longest accepted request survives a sign-in', async () => {
   const { search } = await begin(app, { state: '' })
   const { uri, ...pushed } = await push({ state: 'x'.repeat(1098 - search.length) })
   expect(uri).not.toBe('undefined')
@@ -186,7 +186,7 @@ test('The longest that is taken gets through a sign-in', async () => {
   expect(page.text).toContain('name="to"')
 })
 
-// Last, as ids that are made later are never of an earlier time.
+// Last, because ids that are made later never have an earlier time.
 test('A browser comes with it within 90 seconds; the sign-in that it waits for then is not counted', async () => {
   const ada = await somebody()
   const { search } = await push()
@@ -195,7 +195,7 @@ test('A browser comes with it within 90 seconds; the sign-in that it waits for t
   const signin = headers.get('location')!
   expect(signin).toMatch(/^\/signin\?to=/)
   const page = await stranger('GET', signin)
-  // Where the form ends in the end is known, though it stands in no address.
+  // The final destination of the form is known, though it is in no URL.
   expect(page.headers.get('content-security-policy')).toContain("form-action 'self' https://app.example;")
   const to = new URL(signin, ISSUER).searchParams.get('to')!
   const signed = await stranger('POST', '/signin', { email: ada.email, password: PASSWORD, to })

@@ -53,7 +53,7 @@ const codeFields = (location: URL, { verifier }: Begun) => ({
   code_verifier: verifier,
 })
 
-/** Tokens of somebody who lets the app do what it asks for. */
+/** Tokens of a user who grants the app what it asks for. */
 async function tokensFor(given: object = {}) {
   const ada = await somebody()
   const browser = await openBrowser(api, ada)
@@ -62,7 +62,7 @@ async function tokensFor(given: object = {}) {
   return { ada, browser, tokens }
 }
 
-test('A token for a resource is for it alone, with its scopes alone; there it is known, and here it is refused', async () => {
+test('A token for a resource is only for that, with only its scopes; it is accepted there, and refused here', async () => {
   const { ada, tokens } = await tokensFor({ scope: 'openid offline_access notes:read users:read email' })
   expect(payloadOf(tokens.access_token)).toMatchObject({
     aud: URL_OF_NOTES,
@@ -82,8 +82,8 @@ test('A token for a resource is for it alone, with its scopes alone; there it is
   })
 })
 
-describe('Whoever is asked', () => {
-  test('is told at which service, what, and for how long; and is asked once', async () => {
+describe('The user who is asked', () => {
+  test('is told which service, what, and for how long; and is asked once', async () => {
     const browser = await openBrowser(api, await somebody())
     const begun = await askFor()
     const { text } = await browser('GET', `/oauth/authorize?${begun.search}`)
@@ -100,7 +100,7 @@ describe('Whoever is asked', () => {
     expect(more.searchParams.get('error')).toBe('consent_required')
   })
 
-  test('lets one service nothing by what they let another', async () => {
+  test('grants one service nothing by what they granted another', async () => {
     await addService('Diary', [{ url: 'https://diary.example', scopes: ['notes:read'] }])
     const { browser } = await tokensFor()
     const other = await askFor({ resource: 'https://diary.example', prompt: 'none' })
@@ -108,7 +108,7 @@ describe('Whoever is asked', () => {
     expect(location.searchParams.get('error')).toBe('consent_required')
   })
 
-  test('takes it back scope by scope, and its tokens end at once', async () => {
+  test('can withdraw it scope by scope, and its tokens end at once', async () => {
     const { ada, tokens } = await tokensFor({ scope: 'openid offline_access notes:read notes:write' })
     const { token } = await api.signIn(ada)
     const { body } = await api.send<{ data: { id: string; scopes: string[] }[] }>('GET', '/v1/auth/grants', {
@@ -140,7 +140,7 @@ describe('Whoever is asked', () => {
   })
 })
 
-describe('Any other is invalid_target', () => {
+describe('Any other resource is invalid_target', () => {
   test.each([
     ['one that no client owns', 'https://elsewhere.example'],
     ['a part of one', `${URL_OF_NOTES}/deeper`],
@@ -156,7 +156,7 @@ describe('Any other is invalid_target', () => {
     expect(pushed).toMatchObject({ status: 400, body: { error: 'invalid_target' } })
   })
 
-  test('at the token endpoint one that was not let, and it spoils nothing', async () => {
+  test('at the token endpoint, one that was not granted, which does not use the code up', async () => {
     const browser = await openBrowser(api, await somebody())
     const begun = await askFor({ scope: 'openid offline_access notes:read' })
     const fields = codeFields(await authorize(browser, begun.search), begun)
@@ -181,7 +181,7 @@ describe('Any other is invalid_target', () => {
     )
   })
 
-  test('for a service that acts for itself: nobody let it', async () => {
+  test('for a service that acts for itself: nobody has granted it', async () => {
     const fields = { grant_type: 'client_credentials', resource: URL_OF_NOTES, scope: 'notes:read' }
     expect((await post('/oauth/token', fields, notes)).body.error).toBe('invalid_target')
   })
@@ -192,20 +192,20 @@ describe('Any other is invalid_target', () => {
       const location = await authorize(browser, (await askFor({ scope })).search)
       expect(location.searchParams.get('error')).toBe('invalid_scope')
     }
-    // And a service's scope is none of Roster's.
+    // And a scope of a service is not one of Roster's.
     const location = await authorize(browser, (await begin(app, { scope: 'notes:read' })).search)
     expect(location.searchParams.get('error')).toBe('invalid_scope')
   })
 })
 
-describe('Its word', () => {
-  test('is for its owner, the app itself, and no other service', async () => {
+describe('Introspection', () => {
+  test('is for its owner and the app itself, and for no other service', async () => {
     const { tokens } = await tokensFor()
     const other = await addService('Tasks', [{ url: 'https://tasks.example', scopes: ['tasks:read'] }])
     expect(await introspect(tokens.access_token, app)).toMatchObject({ active: true })
     expect(await introspect(tokens.access_token, other)).toEqual({ active: false })
     expect(await introspect(tokens.access_token, notes)).toMatchObject({ active: true })
-    // What is Roster's own is none of a service's.
+    // Roster's own scopes are not a service's.
     const browser = await openBrowser(api, await somebody())
     const begun = await begin(app, {})
     const ours = await redeem(api, as, app, await authorize(browser, begun.search), begun)
@@ -218,7 +218,7 @@ describe('Its word', () => {
     ])
     const given = { resource: 'https://shelf.example', scope: 'openid books:read books:write' }
     const { tokens } = await tokensFor(given)
-    // By a copy that is near, from the second time on.
+    // From the second time on, by a copy in Redis.
     for (let time = 0; time < 3; time++)
       expect((await introspect(tokens.access_token, shelf)).scope).toBe('books:read books:write')
     const { token } = await api.signIn(await somebody({ role: 'admin' }))
@@ -231,7 +231,7 @@ describe('Its word', () => {
     expect(await introspect(tokens.access_token, app)).toEqual({ active: false })
   })
 
-  test('is for another Worker that says for which service it asks', async () => {
+  test('is for another Worker that names the service it asks for', async () => {
     const { ada, tokens } = await tokensFor()
     const resources = openForCron(api.bindings, createExecutionContext())
     const ask = (wanted: object) => verifyFor(resources, tokens.access_token, wanted)
@@ -249,7 +249,7 @@ describe('Its word', () => {
     expect(await verifyFor(resources, login.token, { resource: URL_OF_NOTES })).toEqual({ active: false })
   })
 
-  test('is what `@roster/client/verify` goes by, which says where to get such a token', async () => {
+  test('is what `@roster/client/verify` relies on, which tells where to get such a token', async () => {
     const { tokens } = await tokensFor()
     const verifier = createVerifier({
       issuer: 'https://roster.test',
@@ -275,7 +275,7 @@ describe('Its word', () => {
     })
   })
 
-  test('ends with a logout of whoever let it', async () => {
+  test('ends when the user who granted it logs out', async () => {
     const { browser, tokens } = await tokensFor()
     expect(await introspect(tokens.access_token, notes)).toMatchObject({ active: true })
     await browser('POST', '/signout')
@@ -283,7 +283,7 @@ describe('Its word', () => {
   })
 })
 
-describe('Each URL is one client’s', () => {
+describe('Each resource URL belongs to one client', () => {
   const add = async (resources: object[], given: object = {}) => {
     const { token } = await api.signIn(await somebody({ role: 'admin' }))
     const body = { name: 'Other', type: 'confidential', redirect_uris: [REDIRECT], resources, ...given }
@@ -292,7 +292,7 @@ describe('Each URL is one client’s', () => {
   }
   const one = (url: string, scopes = ['x:read']) => [{ url, scopes }]
 
-  test('and no other’s, whoever is faster', async () => {
+  test('and no other, whoever is faster', async () => {
     expect(await add(one(URL_OF_NOTES))).toEqual([409, 'resource_taken'])
     const url = 'https://raced.example'
     const answers = await Promise.all([1, 2, 3].map(() => add(one(url))))
@@ -302,7 +302,7 @@ describe('Each URL is one client’s', () => {
     ])
   })
 
-  test('until it is removed or given up', async () => {
+  test('until the client is removed or gives it up', async () => {
     const url = 'https://given-up.example'
     const first = await addService('First', one(url))
     const { token } = await api.signIn(await somebody({ role: 'admin' }))
@@ -324,12 +324,12 @@ describe('Each URL is one client’s', () => {
     expect((await add(resources))[0]).toBe(422)
   })
 
-  test('and none of a public client’s, which could hear of no token', async () => {
+  test('and none belongs to a public client, which could not introspect a token', async () => {
     expect((await add(one('https://public.example'), { type: 'public' }))[0]).toBe(422)
   })
 })
 
-test('A device is let do something at another service, too', async () => {
+test('A device can get access to another service, too', async () => {
   const tv = await addApp(api, { type: 'public', grants: [DEVICE_CODE], redirect_uris: [] })
   const ask = async (fields: Record<string, string>) =>
     api.send('POST', '/oauth/device_authorization', {

@@ -11,7 +11,7 @@ import { fetchOf, ISSUER } from './support.ts'
 
 let api: ReturnType<typeof openApi>
 
-/** What `npm run client:create -- --scripts` makes; that it does stands in test/scripts/operators.test.ts. */
+/** What `npm run client:create -- --scripts` makes; that it does is tested in test/scripts/operators.test.ts. */
 async function letScripts(of: typeof api, given: object = {}) {
   const { client_id } = await addApp(of, {
     type: 'public',
@@ -33,7 +33,7 @@ beforeEach(() => letScripts(api))
 const somebody = (given: object = {}) =>
   api.person({ email_verified_at: Date.now(), password_hash: null, ...given })
 
-/** Runs it with a clock of its own that waits for nobody; whoever is told the code decides before it asks again. */
+/** Runs it with a simulated clock; the user who is shown the code decides before it asks again. */
 async function run(
   decide: (code: string) => Promise<unknown> = async () => {},
   { fetch = fetchOf(api), url = ISSUER }: { fetch?: typeof globalThis.fetch; url?: string } = {},
@@ -63,7 +63,7 @@ const decideAs = (person: { id: string }, decision: 'allow' | 'deny') => async (
   await browser('POST', '/device', { device: field('device'), shown: field('shown'), decision })
 }
 
-test('An administrator who says yes at /device lets a script do what it asked for, as by a recent login', async () => {
+test('An administrator who approves at /device lets a script do what it asked for, as with a recent login', async () => {
   const { token, waited } = await run(decideAs(await somebody({ role: 'admin' }), 'allow'))
   expect(waited).toEqual([5000])
   const status = async (path: string) => (await api.send('GET', path, { token })).status
@@ -72,21 +72,21 @@ test('An administrator who says yes at /device lets a script do what it asked fo
   expect(await status('/v1/users/me')).toBe(403)
 })
 
-describe('What comes between is said in a sentence', () => {
-  test('where they say no', async () => {
+describe('Failures are explained in a sentence', () => {
+  test('if they refuse', async () => {
     await expect(run(decideAs(await somebody({ role: 'admin' }), 'deny'))).rejects.toThrow(
       'It was refused at the page.',
     )
   })
 
-  test('where scripts were not let, or not let do this', async () => {
+  test('if scripts are not allowed, or not allowed to do this', async () => {
     await letScripts(api, { scopes: ['users:read'] })
     await expect(run()).rejects.toThrow(/lets no script do that.*client:create -- --scripts/)
     await api.sql('DELETE FROM oauth_clients WHERE id = ?', [SCRIPTS_CLIENT_ID])
     await expect(run()).rejects.toThrow(/lets no script do that.*client:create -- --scripts/)
   })
 
-  test('where nobody says anything', async () => {
+  test('if nobody decides', async () => {
     const { now } = Date
     let late = 0
     vi.spyOn(Date, 'now').mockImplementation(() => now() + late)
@@ -99,7 +99,7 @@ describe('What comes between is said in a sentence', () => {
     vi.restoreAllMocks()
   })
 
-  test('where the address is none of Roster’s, is another’s, or OpenID is off', async () => {
+  test('if the address is not Roster’s, is another deployment’s, or OpenID is off', async () => {
     await expect(run(undefined, { url: 'users' })).rejects.toThrow('users is no URL.')
     await expect(run(undefined, { url: 'https://other.test' })).rejects.toThrow(
       /^https:\/\/other\.test\/ does not answer as a deployment of Roster whose ISSUER this is/,
@@ -112,11 +112,11 @@ describe('What comes between is said in a sentence', () => {
   })
 })
 
-/** Of a proxy on the way. */
+/** A page of a proxy. */
 const page = (status: number) =>
   new Response('<h1>Not now</h1>', { status, headers: { 'content-type': 'text/html' } })
 
-test.each([400, 401, 502])('A proxy’s page of %i in place of a code is said to be one', async (status) => {
+test.each([400, 401, 502])('A proxy’s %i page in place of a code is reported as such', async (status) => {
   const real = fetchOf(api)
   const fetch = (async (input: string, init: RequestInit) =>
     input.endsWith('/oauth/device_authorization') ? page(status) : real(input, init)) as never
@@ -125,7 +125,7 @@ test.each([400, 401, 502])('A proxy’s page of %i in place of a code is said to
   )
 })
 
-test('It asks more seldom where it is told to, or gets no answer, and goes on', async () => {
+test('It asks less often if told to, or without an answer, and continues', async () => {
   const real = fetchOf(api)
   const answers = [
     () => Response.json({ error: 'slow_down' }, { status: 400 }),

@@ -39,7 +39,7 @@ const rowOf = async (id: string) =>
 const seenOf = ({ text }: Answer) => /name="seen" value="([^"]+)"/.exec(text)![1]!
 
 describe('Apps in the console', () => {
-  test('an app is added as the API does it; its secret is on the next page, and on no other', async () => {
+  test('an app is added as by the API; its secret is on the next page, and on no other', async () => {
     const added = await add()
     expect(added.status).toBe(200)
     const id = idIn(added)
@@ -77,7 +77,7 @@ describe('Apps in the console', () => {
     expect((await visit('GET', `/admin/apps/${idIn(service)}`)).text).toContain('You do.')
   })
 
-  test('what is wrong stands beside its field, with what was typed; nothing is added', async () => {
+  test('errors are beside their fields, with what was typed; nothing is added', async () => {
     const before = await dump(api)
     const refused = await add({
       name: 'Notes',
@@ -100,7 +100,7 @@ describe('Apps in the console', () => {
     expect((await dump(api)).oauth_clients).toEqual(before.oauth_clients)
   })
 
-  test('an app is changed, and nobody overwrites what was changed since the form was opened', async () => {
+  test('an app is changed, but not over changes since the form was opened', async () => {
     const id = idIn(await add())
     const seen = seenOf(await visit('GET', `/admin/apps/${id}`))
     const { 'role.user': _, ...staff } = typed({ name: 'Notes', first_party: 'on', seen, without_pkce: 'on' })
@@ -118,7 +118,7 @@ describe('Apps in the console', () => {
     expect(await rowOf(id)).toMatchObject({ name: 'Notes' })
   })
 
-  test('of two who save at once what both have seen, one overwrites nothing', async () => {
+  test('of two who save the same version at once, the second overwrites nothing', async () => {
     const id = idIn(await add())
     const seen = seenOf(await visit('GET', `/admin/apps/${id}`))
     const names = ['One', 'Two', 'Three', 'Four']
@@ -130,7 +130,7 @@ describe('Apps in the console', () => {
     expect((await rowOf(id)).name).toBe(won)
   })
 
-  test('a secret is replaced with an overlap, or at once where it was stolen', async () => {
+  test('a secret is replaced with an overlap, or at once if it was stolen', async () => {
     const added = await add()
     const id = idIn(added)
     const before = await rowOf(id)
@@ -151,7 +151,7 @@ describe('Apps in the console', () => {
     expect((await visit('GET', `/admin/apps/${id}`)).status).toBe(404)
   })
 
-  test('whoever has not proved lately who they are does so, and finds what they typed', async () => {
+  test('somebody without a recent login reauthenticates, and finds what they typed', async () => {
     const browser = await openBrowser(api, admin, { provedSecondsAgo: 3600 })
     const before = await dump(api)
     const answer = await browser('POST', '/admin/apps/new', typed({ name: 'Kept', kind: 'public' }))
@@ -165,7 +165,7 @@ describe('Apps in the console', () => {
     expect((await dump(api)).oauth_clients).toEqual(before.oauth_clients)
   })
 
-  test('a button beside the settings takes no tick out of them on its way over a proof of who one is', async () => {
+  test('a button beside the settings clears no checkbox when it leads through reauthentication', async () => {
     const id = idIn(await add({ 'scope.profile': 'on' }))
     const browser = await openBrowser(api, admin, { provedSecondsAgo: 3600 })
     const ticks = ({ text }: Answer) => text.match(/name="(scope|role)\.[\w:]+" checked/g)
@@ -186,7 +186,7 @@ describe('Apps in the console', () => {
     expect([refused.status, ticks(refused)]).toEqual([422, before])
   })
 
-  test('CONSOLE=off takes these pages away, too', async () => {
+  test('CONSOLE=off removes these pages, too', async () => {
     const without = openApi({ ...bindings, CONSOLE: 'off' })
     const browser = await openBrowser(without, admin)
     for (const path of ['/admin/apps', '/admin/apps/new'])
@@ -194,8 +194,8 @@ describe('Apps in the console', () => {
   })
 })
 
-describe('Who manages apps no longer', () => {
-  test('leaves a list on /admin of what they made, with secrets to replace', async () => {
+describe('Somebody who no longer manages apps', () => {
+  test('leaves a list on /admin of what they made, whose secrets should be replaced', async () => {
     const bo = await api.quickActor({ role: 'admin', email_verified_at: 1, name: 'Bo Ek' })
     const asBo = await openBrowser(api, bo)
     const wiki = idIn(await asBo('POST', '/admin/apps/new', typed({ name: 'Bo’s wiki' })))
@@ -230,7 +230,7 @@ describe('Who manages apps no longer', () => {
     expect(await attention()).not.toContain('Bo’s')
   })
 
-  test('and by the API alone, who replaced a secret is who knows it', async () => {
+  test('and even by API, whoever replaced a secret counts as knowing it', async () => {
     const app = await addApp(api)
     expect((await rowOf(app.client_id)).secret_by).not.toBe(admin.id)
     const path = `/v1/oauth_clients/${app.client_id}/secret`

@@ -9,7 +9,7 @@ import { addApp, letApp } from '../support/oauth.ts'
 import { openBrowser, PAGES } from '../support/pages.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
-/** The request of the API that does what a form of a page does; null where it changes nothing. */
+/** The API request that does what a form of a page does; null if the form changes nothing. */
 const REQUEST_OF: Record<string, string | null> = {
   'POST /signout': null,
   'POST /account': 'PATCH /v1/users/me',
@@ -28,7 +28,7 @@ const REQUEST_OF: Record<string, string | null> = {
   'POST /account/security/passkeys/:id/remove': 'DELETE /v1/auth/passkeys/:id',
   'POST /account/security/identities/:provider': 'POST /v1/auth/identities/:id',
   'POST /account/security/identities/:id/remove': 'DELETE /v1/auth/identities/:id',
-  // Each of the others.
+  // One request for each of the others.
   'POST /account/sessions/others': 'DELETE /v1/auth/sessions/:id',
   'POST /account/sessions/end': 'DELETE /v1/auth/sessions/:id',
   'POST /account/apps/change': 'PATCH /v1/auth/grants/:id',
@@ -64,7 +64,7 @@ const REQUEST_OF: Record<string, string | null> = {
   'POST /admin/apps/:id/logouts/retry': 'POST /v1/oauth_clients/:id/logouts/retry',
   'POST /admin/apps/:id/delete': 'DELETE /v1/oauth_clients/:id',
 }
-/** What is got, beside what is done. */
+/** Downloads, which are requests as well. */
 const FILES: Record<string, string> = {
   'GET /account/data/export': 'GET /v1/users/me/export',
   'GET /admin/people/export': 'GET /v1/users/export',
@@ -73,14 +73,14 @@ const FILES: Record<string, string> = {
 }
 
 const patternOf = (path: string) => new RegExp(`^${path.replace(/:\w+/g, '[^/]+')}$`)
-/** `POST /admin/people/:id/disable` of such an address; the most exact one. */
+/** The route for such a path; the most specific one. */
 const routeOf = (method: string, path: string, among: Iterable<string>) =>
   [...among]
     .filter((route) => route.startsWith(`${method} `) && patternOf(route.slice(method.length + 1)).test(path))
     .sort((one, other) => one.split(':').length - other.split(':').length)[0]
 
 const decoded = (html: string) => html.replaceAll('&quot;', '"').replaceAll('&amp;', '&')
-/** What somebody can press on a page: its forms, and where its buttons lead otherwise. */
+/** What somebody can press on a page: its forms, and the other targets of its buttons. */
 const formsOf = (html: string) => [
   ...new Set(
     [...html.matchAll(/<form method="post" action="([^"]+)"|formaction="([^"]+)"/g)].map(
@@ -165,7 +165,7 @@ beforeAll(async () => {
 })
 
 describe('Whatever can be pressed', () => {
-  test('is shown as the request of the API that does it, on the same page', () => {
+  test('is shown as an API request on the same page', () => {
     const routes = [...operationsOf(app).keys()]
     const missing: string[] = []
     for (const [page, html] of seen) {
@@ -186,7 +186,7 @@ describe('Whatever can be pressed', () => {
     expect([...new Set(missing)]).toEqual([])
   })
 
-  test('stood on one of the pages that were looked at', () => {
+  test('was on one of the pages that were visited', () => {
     const met = new Set(
       seen.flatMap(([, html]) => [
         ...formsOf(html).map((path) => routeOf('POST', path, Object.keys(PAGES))),
@@ -198,7 +198,7 @@ describe('Whatever can be pressed', () => {
 })
 
 describe('Nobody is offered what they may not do', () => {
-  /** What a viewer can press on the page of somebody, by the last words of the addresses. */
+  /** What a viewer can press on somebody's page, by the last words of the URLs. */
   async function offered(viewer: Role, of: Parameters<typeof api.person>[0], settings: object = {}) {
     const other = openApi({ ...api.bindings, ...settings })
     const somebody = await api.person(of)

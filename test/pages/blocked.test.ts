@@ -21,12 +21,12 @@ const domains = (count: number) => Array.from({ length: count }, (_, i) => `d${i
 const block = (entries: string) => browser('POST', PATH, { entries })
 const remove = (entry: string, more = {}) => browser('POST', `${PATH}/remove`, { entry, ...more })
 const lookUp = (covers: string) => browser('POST', `${PATH}/look_up`, { covers })
-/** Where the list goes on. */
+/** The link to the rest of the list. */
 const nextOf = (text: string) =>
   /href="([^"]+)" rel="next"/.exec(text)![1]!.replaceAll('&amp;', '&').replace('#list', '')
-/** As it is shown: in an isolate of its own. */
+/** As it is shown: with its own text direction. */
 const named = (entry: string) => `“\u2068${entry}\u2069”`
-/** The page behind a form, and what it says. */
+/** The page after a form, and its message. */
 const after = async ({ headers }: { headers: Headers }) => {
   const place = headers.get('location')!
   const { text } = await browser('GET', place)
@@ -39,13 +39,13 @@ const after = async ({ headers }: { headers: Headers }) => {
 const count = async () => (await api.sql('SELECT count(*) AS n FROM signup_blocks'))[0]!.n
 
 describe('A list of throwaway domains', () => {
-  test('is taken as it is published: thousands of lines, remarks, empty lines, and some of them twice', async () => {
+  test('is accepted as it is published: thousands of lines, remarks, empty lines, and some of them twice', async () => {
     const lines = ['# from a list, 2026', '', ...domains(9999), 'last.example # and why', ...domains(600)]
     const { said } = await after(await block(lines.join('\r\n')))
     expect([await count(), said]).toEqual([10_000, ['Blocked: 10,000', undefined]])
   })
 
-  test('is taken with the remarks of Spamhaus, while a semicolon in a line separates', async () => {
+  test('is accepted with the remarks of Spamhaus, while a semicolon within a line separates', async () => {
     const lines = ['; Spamhaus DROP List\u2028d.test', '192.0.2.0/24 ; SBL123', 'a.test;b.test; c.test']
     const { said } = await after(await block(lines.join('\n')))
     const rows = await api.sql('SELECT entry FROM signup_blocks ORDER BY entry')
@@ -55,7 +55,7 @@ describe('A list of throwaway domains', () => {
     ])
   })
 
-  test('stays in the form where it is too much, and nothing of it is blocked', async () => {
+  test('stays in the form if it is too long, and nothing of it is blocked', async () => {
     const lines = domains(12_000).join('\n')
     const many = await block(lines)
     expect([many.status, many.text]).toEqual([
@@ -73,7 +73,7 @@ describe('A list of throwaway domains', () => {
     expect(await count()).toBe(1)
   })
 
-  test('has its first few mistakes named by kind, cut, and nothing in them turns the sentence around', async () => {
+  test('has its first few mistakes named by kind, shortened, and none can reverse the sentence’s direction', async () => {
     const long = `${'y'.repeat(70)}!`
     const lines = ['good.test', 'a! a!', '', '\u202eb!', '0.0.0.0/1', 'https://bad.test/', long, 'e!', 'f!']
     const { status, text } = await block(lines.join('\r\n'))
@@ -93,7 +93,7 @@ describe('A list of throwaway domains', () => {
   })
 })
 
-test('What was blocked is said: which one, or how many, and how many were already', async () => {
+test('The page says what was blocked: which one, or how many, and how many were blocked already', async () => {
   expect((await after(await block('one.test'))).said).toEqual([`Blocked: ${named('one.test')}`, undefined])
   expect((await after(await block('one.test'))).said).toEqual([
     `Already on the list: ${named('one.test')}`,
@@ -110,7 +110,7 @@ test('What was blocked is said: which one, or how many, and how many were alread
   expect(wrong.text).toContain(`<strong>${named('b!')} is not an address, domain or network. Write it like `)
 })
 
-test('What is taken off the list, and is still blocked by others, is said to be that, with a warning', async () => {
+test('The page warns if a removed entry is still blocked by others', async () => {
   const set = openApi({ ...own.bindings, SIGNUP_BLOCKED: 'spam.test' })
   browser = await openBrowser(set, await api.person({ role: 'admin', password_hash: null, locale: 'en' }))
   await block('mail.spam.test eve@mail.spam.test')
@@ -122,7 +122,7 @@ test('What is taken off the list, and is still blocked by others, is said to be 
   expect(text).toContain('class="notice warn"')
 })
 
-test('What was taken off is blocked again by one button, which keeps the place in the list', async () => {
+test('A removed entry is blocked again with one button, which keeps the place in the list', async () => {
   await block('eve@find.test')
   const gone = await after(await remove('eve@find.test', { covers: 'eve+1@find.test' }))
   const [, notice] = /id="message"[\s\S]*?<form[^>]*action="\/admin\/blocked"([\s\S]*?)<\/form>/.exec(
@@ -138,7 +138,7 @@ test('What was taken off is blocked again by one button, which keeps the place i
   expect(back.text).toContain(`${named('eve+1@find.test')} cannot sign up. Blocked by:`)
 })
 
-test('Whoever unblocks stays where they were, in a look-up and on a further page', async () => {
+test('Unblocking keeps the place, in a look-up and on a later page', async () => {
   await block([...domains(51), 'find.test'].join('\n'))
   const looked = await lookUp(' a@find.test ')
   expect(looked.headers.get('location')).toMatch(/^\/admin\/blocked\?carried=[^&]+#list$/)
@@ -162,7 +162,7 @@ test('Whoever unblocks stays where they were, in a look-up and on a further page
   const left = await after(last)
   expect(left.said?.[0]).toBe(`Taken off the list: ${named('d9.throwaway.example')}`)
   expect(left.text).toContain('value="d0.throwaway.example"')
-  // What is refused there is said all the same, above the first page.
+  // A refusal there is still shown, above the first page.
   const refused = await remove('b!', place)
   expect([refused.status, refused.text]).toEqual([
     422,
@@ -171,7 +171,7 @@ test('Whoever unblocks stays where they were, in a look-up and on a further page
   expect(refused.text).toContain('value="d0.throwaway.example"')
 })
 
-test('Nobody is named in the address of the page, as browsers and logs keep that, but on the page', async () => {
+test('Nobody is named in the page’s URL, which browsers and logs keep, only on the page', async () => {
   for (const [entry, said] of [
     ['ada@example.com', 'ada@example.com'],
     ['192.0.2.7', '192.0.2.7'],
@@ -185,7 +185,7 @@ test('Nobody is named in the address of the page, as browsers and logs keep that
       expect([place, text]).toEqual([place, expect.stringContaining(said)])
     }
   }
-  // Nor by where a page of the list ends, whether all of it is looked at or what blocks one address.
+  // Nor is anybody named by the cursor of the list, in the whole list or in a look-up.
   await api.sql('DELETE FROM signup_blocks')
   await block(Array.from({ length: 101 }, (_, i) => `eve${100 + i}@find.test`).join('\n'))
   const first = await browser('GET', PATH)
@@ -203,16 +203,16 @@ test('Nobody is named in the address of the page, as browsers and logs keep that
   const third = await browser('GET', nextOf(second.text))
   const [, back] = /href="([^"]+)" rel="prev"/.exec(third.text)!
   expect((await browser('GET', back!.replace('#list', ''))).text).toContain('value="eve150@find.test"')
-  // Whoever comes back to it after long is at the beginning.
+  // Somebody who returns after a long time is at the beginning.
   vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 3_600_000 })
   const old = nextOf((await browser('GET', PATH)).text)
   vi.useRealTimers()
   expect((await browser('GET', old)).text).toContain('value="eve100@find.test"')
-  // Nor is an address taken from there.
+  // Nor is an address read from there.
   expect((await browser('GET', `${PATH}?covers=eve@example.com`)).text).not.toContain('eve@example.com')
 })
 
-test('What was done is said to whoever did it: in no other session, and of no other page', async () => {
+test('A result is only shown to whoever caused it: in no other session, and on no other page', async () => {
   const place = (await block('one.test')).headers.get('location')!
   const other = await openBrowser(api, await api.person({ role: 'admin', password_hash: null, locale: 'en' }))
   for (const path of [place, `${PATH}?done=blocked&count=1`, `${PATH}?carried=x`])
@@ -220,7 +220,7 @@ test('What was done is said to whoever did it: in no other session, and of no ot
 })
 
 test.each(['__proto__', 'hasOwnProperty', 'valueOf'])(
-  'An address that somebody made up, with %s as what was done, says nothing, and breaks nothing',
+  'An invented URL, with %s as the result, shows nothing, and breaks nothing',
   async (word) => {
     for (const path of [
       `${PATH}?count=1&done=${word}`,
@@ -236,7 +236,7 @@ test.each(['__proto__', 'hasOwnProperty', 'valueOf'])(
   },
 )
 
-test('What was taken off the list, or not, is said though the place in it is none', async () => {
+test('The result of unblocking is shown even if the place in the list is invalid', async () => {
   for (const cursor of ['x', 'x'.repeat(2000)]) {
     await block('gone.test')
     const { said } = await after(await remove('gone.test', { cursor }))
@@ -249,14 +249,14 @@ test('What was taken off the list, or not, is said though the place in it is non
   }
 })
 
-test('A cursor that is none is said to be that, however long it is', async () => {
+test('An invalid cursor is reported, however long it is', async () => {
   for (const cursor of ['x', 'x'.repeat(2000)]) {
     const { status, text } = await browser('GET', `${PATH}?cursor=${cursor}`)
     expect([status, text]).toEqual([400, expect.stringContaining('This place in the list is gone')])
   }
 })
 
-test('A look-up that is none says so on top, focused, and shows no list as if it were found', async () => {
+test('An invalid look-up is reported on top, focused, without a list that looks like a result', async () => {
   await block('listed.test')
   const { status, text } = await lookUp('<b>')
   expect(status).toBe(422)
@@ -271,7 +271,7 @@ test('A look-up that is none says so on top, focused, and shows no list as if it
   expect(text).toMatch(/aria-describedby="covers-error"\/><\/div>[\s\S]*id="covers-error"/)
 })
 
-test('In German the page and the history speak German, of the reader by “dich”', async () => {
+test('In German the page and the history are in German, with “dich” for the reader', async () => {
   const person = await api.person({ role: 'admin', password_hash: null, locale: 'de' })
   const german = await openBrowser(api, person)
   const block = (entries: string) => german('POST', PATH, { entries })
@@ -286,7 +286,7 @@ test('In German the page and the history speak German, of the reader by “dich�
   expect(full.text).toContain('Es dürfen 10.000 sein')
 })
 
-test('What the setting alone blocks is said so, with no empty list, below the rows', async () => {
+test('Entries that only the setting blocks are shown as such below the rows, without an empty list', async () => {
   const set = openApi({ ...own.bindings, SIGNUP_BLOCKED: 'covers.test' })
   browser = await openBrowser(set, await api.person({ role: 'admin', password_hash: null, locale: 'en' }))
   const { text } = await after(await lookUp('a@covers.test'))

@@ -12,7 +12,7 @@ const TURNSTILE = {
 const api = openApi({ ...TURNSTILE, EMAIL_VERIFICATION: 'optional', CORS_ORIGINS: 'https://app.fjord.test' })
 const plain = openApi()
 
-/** Turnstile, by its protocol: what it is asked, and what it says. */
+/** Turnstile, by its protocol: what it is asked, and what it answers. */
 const asked: Record<string, string>[] = []
 const passOn = globalThis.fetch
 const turnstile = (answer: (given: Record<string, string>) => Response | Promise<Response>) =>
@@ -37,7 +37,7 @@ const signUp = (person: object) => api.send('POST', '/v1/auth/signup', { body: p
 const isThere = async (email: string) =>
   (await api.sql('SELECT 1 FROM users WHERE email = ?', [email])).length > 0
 
-test('With a challenge, signing up by API takes its token, once for each address', async () => {
+test('With a challenge, signing up by API needs its token, once for each address', async () => {
   saying(GOOD)
   const eve = newPerson()
   const without = await signUp(eve)
@@ -60,7 +60,7 @@ test.each([
   ['is of another host', { ...GOOD, hostname: 'evil.test' }],
   ['is of no host', { ...GOOD, hostname: undefined }],
   ['is for another action', { ...GOOD, action: 'login' }],
-])('A token that %s signs nobody up', async (_, verdict) => {
+])('A token that %s does not sign anybody up', async (_, verdict) => {
   saying(verdict)
   const eve = newPerson()
   const refused = await signUp({ ...eve, challenge_token: 'token' })
@@ -71,7 +71,7 @@ test.each([
   ])
 })
 
-test('A token of an app whose origin is named is as good as one of our page', async () => {
+test('A token from an app with a listed origin is as good as one from our page', async () => {
   saying({ ...GOOD, hostname: 'app.fjord.test' })
   expect((await signUp({ ...newPerson(), challenge_token: 'token' })).status).toBe(201)
 })
@@ -80,21 +80,24 @@ test.each([
   ['fails', () => new Response('no', { status: 500 })],
   ['says nothing to the point', () => new Response('<html>')],
   ['hangs', () => new Promise<Response>(() => {})],
-])('A challenge whose service %s is 503 within seconds, and nothing is changed', async (_, answer) => {
-  turnstile(answer)
-  const eve = newPerson()
-  const began = Date.now()
-  const failed = await signUp({ ...eve, challenge_token: 'token' })
-  expect([failed.status, failed.body.code, await isThere(eve.email)]).toEqual([
-    503,
-    'challenge_unavailable',
-    false,
-  ])
-  expect(failed.headers.get('retry-after')).toBe('2')
-  expect(Date.now() - began).toBeLessThan(20_000)
-})
+])(
+  'If the challenge’s service %s, the answer is a 503 within seconds, and nothing is changed',
+  async (_, answer) => {
+    turnstile(answer)
+    const eve = newPerson()
+    const began = Date.now()
+    const failed = await signUp({ ...eve, challenge_token: 'token' })
+    expect([failed.status, failed.body.code, await isThere(eve.email)]).toEqual([
+      503,
+      'challenge_unavailable',
+      false,
+    ])
+    expect(failed.headers.get('retry-after')).toBe('2')
+    expect(Date.now() - began).toBeLessThan(20_000)
+  },
+)
 
-test('The page for signing up alone knows the origin of the challenge, says that it needs a script, and keeps what was typed', async () => {
+test('Only the sign-up page allows the challenge’s origin, says that it needs a script, and keeps what was typed', async () => {
   const jar = openJar(api)
   const page = await jar.open('/signup')
   const policyOf = (answer: { headers: Headers }) => answer.headers.get('content-security-policy')!
@@ -133,7 +136,7 @@ test('The page for signing up alone knows the origin of the challenge, says that
   expect((await press({ 'cf-turnstile-response': 'token' })).to).toBe('/account')
 })
 
-test('LE1: a mailed code goes to an address without an account for the token alone, and the answer says nothing of it', async () => {
+test('LE1: a code is only mailed to an address without an account with the token, and the answer does not reveal it', async () => {
   const codes = openApi({ ...api.bindings, EMAIL_CODE_SIGNIN: 'on' })
   const ada = await codes.person({ email_verified_at: 1 })
   const eve = newPerson()
@@ -159,7 +162,7 @@ test('LE1: a mailed code goes to an address without an account for the token alo
   expect([await codes.mailsTo(ada.email), await codes.mailsTo(other.email)]).toMatchObject([[{}], []])
 })
 
-test('The page for a code asks for the challenge before it mails, and goes on without it for whoever has an account', async () => {
+test('The page for a code asks for the challenge before it mails, and continues without it for somebody with an account', async () => {
   const codes = openApi({ ...api.bindings, EMAIL_CODE_SIGNIN: 'on' })
   const ada = await codes.person({ email_verified_at: 1 })
   const jar = openJar(codes)
@@ -180,7 +183,7 @@ test('The page for a code asks for the challenge before it mails, and goes on wi
   expect([refused.status, refused.text.includes('id="message"')]).toEqual([403, true])
 })
 
-test('Whoever comes by a provider joins without the challenge: the provider has asked them', async () => {
+test('Somebody from a provider signs up without the challenge: the provider has checked them', async () => {
   const by = openWithProviders(TURNSTILE)
   const jar = openJar(by)
   const email = `${crypto.randomUUID()}@fjord.test`

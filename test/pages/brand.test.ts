@@ -5,7 +5,7 @@ import { openApi } from '../support/api.ts'
 const GROUNDS = { light: ['#f8f7f4', '#ffffff', '#f2f0ec'], dark: ['#11100f', '#191815', '#0d0c0a'] }
 const COLOURS = ['#ffcc00', '#000', '#fff', '#808080', '#01614d', '#e11d48', '#2563eb', '#00ff00', '#ff00ff']
 
-test.each(COLOURS)('HD2: of the colour %s, everything can be read in light and dark', (given) => {
+test.each(COLOURS)('HD2: with the colour %s, everything can be read in light and dark', (given) => {
   const { light, dark } = brandOf(given)
   for (const ground of GROUNDS.light) expect(contrast(light.accent, ground)).toBeGreaterThanOrEqual(4.5)
   for (const ground of GROUNDS.dark) expect(contrast(dark.accent, ground)).toBeGreaterThanOrEqual(6)
@@ -16,7 +16,7 @@ test.each(COLOURS)('HD2: of the colour %s, everything can be read in light and d
   for (const ground of GROUNDS.dark) expect(contrast(dark.fill, ground)).toBeGreaterThanOrEqual(3)
 })
 
-test('The colour is a stylesheet of four properties, whose address changes with it', async () => {
+test('The colour is a stylesheet with four properties, whose URL changes with it', async () => {
   const api = openApi({ BRAND_COLOUR: '#ffcc00', BRAND_LOGO_URL: '/logo.svg', ORGANISATION: 'Fjord & Co' })
   const { path, css } = brandSheet('#ffcc00')
   const page = await api.send('GET', '/signin')
@@ -37,7 +37,7 @@ test('The colour is a stylesheet of four properties, whose address changes with 
     expect((await openApi(bindings).send('GET', address)).status).toBe(404)
 })
 
-test('A deployment says a sentence its own way, in one language', async () => {
+test('A deployment can change a sentence in one language', async () => {
   const api = openApi({ PAGE_TEXTS: JSON.stringify({ en: { 'signin.title': 'Welcome aboard' } }) })
   const [english, german] = [
     await api.send('GET', '/signin?lang=en'),
@@ -47,7 +47,7 @@ test('A deployment says a sentence its own way, in one language', async () => {
   expect(german.text).not.toContain('Welcome aboard')
 })
 
-test('What is not found is a page where a browser asks for one, and a problem document elsewhere', async () => {
+test('What is not found is a page for a browser, and a problem document otherwise', async () => {
   const api = openApi()
   const headers = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' }
   const page = await api.send('GET', '/nothing-here', { headers })
@@ -62,7 +62,7 @@ test('What is not found is a page where a browser asks for one, and a problem do
   }
 })
 
-test('BRAND_COLOUR, BRAND_LOGO_URL and PAGE_TEXTS are refused where they cannot be what they are for', async () => {
+test('BRAND_COLOUR, BRAND_LOGO_URL and PAGE_TEXTS are refused if they cannot work', async () => {
   for (const bindings of [
     { BRAND_COLOUR: 'green' },
     { BRAND_LOGO_URL: 'https://cdn.test/logo.svg' },

@@ -4,7 +4,7 @@ import { openBrowser } from '../support/pages.ts'
 
 const api = openApi()
 
-/** Sends a form that wants to know first who somebody is, proves it, and comes back. */
+/** Sends a form that needs reauthentication first, reauthenticates, and comes back. */
 async function comingBack(visit: Awaited<ReturnType<typeof openBrowser>>, path: string, fields: object) {
   const { status, headers } = await visit('POST', path, fields as Record<string, string>)
   const place = new URL(headers.get('location') ?? '', 'http://roster.test')
@@ -15,7 +15,7 @@ async function comingBack(visit: Awaited<ReturnType<typeof openBrowser>>, path: 
   return { to, page: await visit('GET', proved.headers.get('location')!) }
 }
 
-test('A hundred pasted addresses are there again once it was proved who somebody is, and nobody is invited before', async () => {
+test('A hundred pasted addresses are still there after reauthentication, and nobody is invited before', async () => {
   const boss = await api.person({ role: 'admin', email_verified_at: 1 })
   const longAgo = await openBrowser(api, boss, { provedSecondsAgo: 700 })
   const emails = Array.from({ length: 100 }, (_, at) => `somebody.else.${at}@people.test`).join('\n')
@@ -26,7 +26,7 @@ test('A hundred pasted addresses are there again once it was proved who somebody
   expect(await api.sql("SELECT 1 FROM invitations WHERE email = 'somebody.else.7@people.test'")).toEqual([])
 })
 
-test('Those who were picked to be enabled are still picked afterwards; whoever has proved it is asked nothing', async () => {
+test('Users selected to be enabled are still selected afterwards; with a recent login nothing is asked', async () => {
   const boss = await api.person({ role: 'admin', email_verified_at: 1 })
   const people = []
   for (const name of ['First Disabled', 'Second Disabled'])

@@ -7,7 +7,7 @@ const api = openApi({ EMAIL_CODE_SIGNIN: 'on', TERMS_URL: 'https://fjord.test/te
 const codeIn = (text: string) => /code, .*: (\d{8})$/m.exec(text)![1]!
 const newest = async (email: string) => codeIn((await api.mailsTo(email))[0]!.text)
 
-test('HX7: whoever has nothing but a mailbox signs in by a code, in the browser that asked alone', async () => {
+test('HX7: somebody with only a mailbox signs in with a code, only in the browser that asked', async () => {
   const ada = await api.person({ email_verified_at: 1, terms_version: '1' })
   const [mine, theirs] = [openJar(api), openJar(api)]
   const page = await mine.open('/signin')
@@ -53,7 +53,7 @@ test('HX7: an account is made after a page with name, address, terms and a butto
   ])
 })
 
-test('Whoever signed up in this browser keeps their password when the code confirms the address', async () => {
+test('Somebody who signed up in this browser keeps their password when the code confirms the address', async () => {
   const plain = openApi({ EMAIL_CODE_SIGNIN: 'on', EMAIL_VERIFICATION: 'required' })
   const jar = openJar(plain)
   const { email } = newPerson()

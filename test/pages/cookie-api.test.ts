@@ -18,7 +18,7 @@ async function signedIn(given: Parameters<typeof api.person>[0] = {}, more: obje
 }
 const nameOf = async (id: string) => (await api.sql('SELECT name FROM users WHERE id = ?', [id]))[0]!.name
 
-test('HD5: a login that asks for a cookie is answered with the user and the cookie, and with no token', async () => {
+test('HD5: a login that asks for a cookie gets the user and the cookie, and no token', async () => {
   const { id, answer, jar } = await signedIn()
   expect([answer.status, Object.keys(answer.body)]).toEqual([200, ['user']])
   expect(answer.body).toMatchObject({ user: { id } })
@@ -41,7 +41,7 @@ test('HD5: a session that is not to be remembered ends with the browser, and aft
   expect((await jar.open('/v1/users/me')).status).toBe(401)
 })
 
-test('With a header and a cookie the header alone counts', async () => {
+test('With a header and a cookie, only the header counts', async () => {
   const { jar } = await signedIn()
   const other = await api.quickActor()
   expect((await jar.open('/v1/users/me', { authorization: `Bearer ${other.token}` })).body.id).toBe(other.id)
@@ -49,7 +49,7 @@ test('With a header and a cookie the header alone counts', async () => {
   expect((await jar.open('/v1/users/me', { authorization: 'Basic x' })).status).toBe(401)
 })
 
-test('A cookie that is none of ours, or was changed, is no credential', async () => {
+test('A foreign or changed cookie is not accepted', async () => {
   const { jar } = await signedIn()
   const good = jar.jar.get(SESSION)!
   for (const bad of [good.replace('.user.', '.admin.'), `${good}x`, good.slice(0, -1), 'ck_', '']) {
@@ -58,7 +58,7 @@ test('A cookie that is none of ours, or was changed, is no credential', async ()
   }
 })
 
-test('HD2: what changes something by cookie needs an origin that may, and JSON', async () => {
+test('HD2: a change by cookie needs an allowed origin, and JSON', async () => {
   const { id, jar } = await signedIn()
   const patch = (headers: Record<string, string>) =>
     jar.request('PATCH', '/v1/users/me', { body: { name: 'Changed' }, headers })
@@ -94,7 +94,7 @@ test('HD2: what changes something by cookie needs an origin that may, and JSON',
   expect(await nameOf(id)).toBe('Changed')
 })
 
-test('HD1: credentials are allowed to the origins of COOKIE_ORIGINS alone, and none are by default', async () => {
+test('HD1: only COOKIE_ORIGINS may send credentials, and none may by default', async () => {
   const headersOf = async (origin: string, of = api) => {
     const { headers } = await of.send('GET', '/v1/users/me', { headers: { origin } })
     return [headers.get('access-control-allow-origin'), headers.get('access-control-allow-credentials')]
@@ -113,7 +113,7 @@ test('HD1: credentials are allowed to the origins of COOKIE_ORIGINS alone, and n
   expect([ended.status, ended.headers.get('access-control-allow-credentials')]).toEqual([401, 'true'])
 })
 
-test('HD2: no page of another origin signs its visitor in, whatever form it sends', async () => {
+test('HD2: no page of another origin can sign its visitor in, whatever form it sends', async () => {
   const { email } = await api.person()
   const body = { email, password: PASSWORD, cookie: true }
   for (const headers of [
@@ -137,7 +137,7 @@ test('HD2: no page of another origin signs its visitor in, whatever form it send
   expect([tokens.status, tokens.headers.getSetCookie()]).toEqual([200, []])
 })
 
-test('A request that is made again by the right hint still says from which country it comes', async () => {
+test('A request that is repeated with the correct hint keeps its country', async () => {
   const { id, jar } = await signedIn()
   await api.sql("UPDATE users SET role = 'manager', token_epoch = token_epoch + 1 WHERE id = ?", [id])
   const cookie = [...jar.jar].map(([name, value]) => `${name}=${value}`).join('; ')
@@ -179,7 +179,7 @@ test('A hint that was wrong costs a second trip and a new cookie, and no request
   expect((await jar.open('/v1/users/me')).body.role).toBe('user')
 })
 
-test('RV1: whoever is disabled, deleted or logged out is out at once, by cookie too', async () => {
+test('RV1: a disabled, deleted or logged-out user is out at once, by cookie too', async () => {
   for (const end of [
     "UPDATE users SET status = 'disabled', token_epoch = token_epoch + 1 WHERE id = ?",
     'UPDATE users SET deleted_at = 1 WHERE id = ?',
@@ -194,7 +194,7 @@ test('RV1: whoever is disabled, deleted or logged out is out at once, by cookie 
   }
 })
 
-test('Logging out by the cookie ends the session and clears the cookie, again and again', async () => {
+test('Logging out by cookie ends the session and clears the cookie, and can be repeated', async () => {
   for (const [method, path] of [
     ['POST', '/v1/auth/logout'],
     ['POST', '/v1/auth/logout_all'],
@@ -214,7 +214,7 @@ test('Logging out by the cookie ends the session and clears the cookie, again an
   expect(jar.jar.has(SESSION)).toBe(false)
 })
 
-test('SE1: proving again who one is gives a new cookie of the same session; that of the turn before is never recent, and soon nothing', async () => {
+test('SE1: reauthenticating gives a new cookie for the same session; the former one is never recent, and soon void', async () => {
   const { id, jar } = await signedIn()
   const former = openJar(api)
   former.jar.set(SESSION, jar.jar.get(SESSION)!)
@@ -235,7 +235,7 @@ test('SE1: proving again who one is gives a new cookie of the same session; that
   expect((await jar.open('/v1/users/me')).body.name).toBe('On its way')
 })
 
-test('Two that prove at once who they are by one cookie both go on', async () => {
+test('Two reauthentications with one cookie at once both succeed', async () => {
   const { jar } = await signedIn()
   const other = openJar(api)
   other.jar.set(SESSION, jar.jar.get(SESSION)!)
@@ -245,7 +245,7 @@ test('Two that prove at once who they are by one cookie both go on', async () =>
   expect((await jar.open('/v1/users/me/export')).status).toBe(200)
 })
 
-test('PW6: a changed password ends a copied cookie of the same session: nothing renews it', async () => {
+test('PW6: a changed password ends a copied cookie of the same session for good', async () => {
   const { jar } = await signedIn()
   const thief = openJar(api)
   thief.jar.set(SESSION, jar.jar.get(SESSION)!)
@@ -273,7 +273,7 @@ test('Ending all other sessions ends a copied cookie of this one too', async () 
   expect((await api.send('GET', '/v1/users/me', { token: elsewhere.access_token })).status).toBe(401)
 })
 
-test('A reset, an undo and logging out everywhere leave no cookie that is renewed', async () => {
+test('After a reset, an undo or logging out everywhere no cookie is renewed', async () => {
   const { id, jar } = await signedIn()
   const admin = await api.quickActor({ role: 'admin' })
   await api.send('DELETE', `/v1/users/${id}/sessions`, { token: admin.token })
@@ -281,7 +281,7 @@ test('A reset, an undo and logging out everywhere leave no cookie that is renewe
   expect((await jar.open('/account')).to).toBe('/signin?to=%2Faccount')
 })
 
-test('SE1: ending another session takes a recent login, ending the present one never does', async () => {
+test('SE1: ending another session needs a recent login, ending the present one never does', async () => {
   const person = await api.person()
   const old = await api.signIn(person, Date.now() - 3_600_000)
   const other = await api.signIn(person)
@@ -296,7 +296,7 @@ test('SE1: ending another session takes a recent login, ending the present one n
   expect((await end(old.sessionId)).status).toBe(204)
 })
 
-test('The idle time of a session moves with what its cookie is used for, at most once in five minutes', async () => {
+test('Using a cookie extends its session’s idle time, at most once in five minutes', async () => {
   const { id, jar } = await signedIn()
   const seen = async () =>
     (await api.sql('SELECT last_seen_at, idle_expires_at FROM sessions WHERE user_id = ?', [id]))[0]!

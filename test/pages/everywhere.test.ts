@@ -27,7 +27,7 @@ async function walk(language: string, settings: object = {}) {
 const isPage = ({ headers }: Answer) => headers.get('content-type')?.startsWith('text/html') ?? false
 
 const MONTHS = 'Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec'
-/** What is nobody's words: names, addresses, days, and what is written alike everywhere. */
+/** What needs no translation: names, addresses, dates, and what is the same in every language. */
 const DATA = new RegExp(
   [
     ...['Roster', 'English', 'Deutsch', 'UTC', 'Somebody', 'Grace', 'Eve', 'Wiki', 'Report', 'Fjord'],
@@ -46,7 +46,7 @@ const DATA = new RegExp(
   ].join('|'),
   'g',
 )
-/** Texts of a page, its attributes too, that were never translated: what was stands in brackets, with accents. */
+/** Texts of a page, including attributes, that were never translated: translated ones are in brackets, with accents. */
 function untranslated(html: string): string[] {
   const shown = html.replace(/<(script|style|code|bdi|time|kbd|textarea)\b[^>]*>.*?<\/\1>/gs, ' ')
   const texts = [
@@ -60,7 +60,7 @@ function untranslated(html: string): string[] {
         before = left
         left = left.replace(/\[[^[\]]*\]/g, ' ')
       }
-      // A sentence goes on beyond the name that stands in it.
+      // A sentence continues after the name in it.
       return left
         .replace(/\[[^[\]]*$/, ' ')
         .replace(/^[^[\]]*\]/, ' ')
@@ -76,21 +76,21 @@ const MORE_TRIPS: Record<string, number> = {
   // Whether it is the first factor; the code that is mailed then; the seed or the challenge.
   'POST /account/security/totp': 5,
   'POST /account/security/passkeys/new': 4,
-  // What stands now beside what was typed is read first; and the list is shown as it is afterwards.
+  // The present values are read first, beside what was typed; afterwards the list is shown.
   'POST /admin/apps/:id': 3,
   'POST /admin/invitations': 3,
-  // The ledger is told of it once it is done.
+  // The ledger is told afterwards.
   'POST /admin/people/:id/erase': 3,
-  // It is claimed, sent, and what was answered is kept, before the page says how it went.
+  // It is claimed and sent, and the answer is stored, before the page shows the result.
   'POST /admin/webhooks/:id/test': 3,
   'POST /admin/webhooks/:id/retry': 3,
 }
 
 describe('Every page', { timeout: 300_000 }, () => {
-  test('says nothing that was not translated', async () => {
+  test('has no untranslated text', async () => {
     const found: Record<string, string[]> = {}
     for (const [route, answer] of await walk('en-XA')) {
-      // What an app asks in a wrong way is said to who makes it.
+      // An app's invalid request is explained to its developers, in English.
       if (!isPage(answer) || route === 'GET /oauth/authorize') continue
       const left = untranslated(answer.text)
       if (left.length > 0) found[route] = [...new Set([...(found[route] ?? []), ...left])]
@@ -98,7 +98,7 @@ describe('Every page', { timeout: 300_000 }, () => {
     expect(found).toEqual({})
   })
 
-  test('takes one trip, and two to change something; a language that is chosen on it is kept', async () => {
+  test('takes one trip, and two for a change, and keeps a language that is chosen on it', async () => {
     const slow: [string, number][] = []
     const forgetful: string[] = []
     for (const [route, { headers, ...answer }] of await walk('de')) {

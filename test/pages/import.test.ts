@@ -12,11 +12,11 @@ const unique = () => crypto.randomUUID().slice(0, 8)
 const address = () => `${unique()}@old.test`
 const decoded = (html: string) =>
   html.replaceAll('&quot;', '"').replaceAll('&#39;', "'").replaceAll('&amp;', '&')
-/** What the form holds, as a browser has it. */
+/** The form's content, as a browser has it. */
 const linesOf = (html: string) => decoded(/<textarea[^>]*>\n?([^<]*)<\/textarea>/.exec(html)![1]!)
 const checkedOf = (html: string) => /name="checked" value="([^"]+)"/.exec(html)?.[1] ?? ''
 const titleOf = (html: string) => decoded(/id="message".*?<strong>([^<]*)<\/strong>/s.exec(html)?.[1] ?? '')
-/** Each line's words, and its badge. */
+/** Each line's text, and its badge. */
 const resultsOf = (html: string) =>
   [...html.matchAll(/<span class="detail">(.*?)<\/span><\/div><span class="badge[^"]*">([^<]*)</gs)].map(
     ([, detail, badge]) => `${decoded(badge!)}: ${decoded(detail!.replace(/<[^>]*>/g, ''))}`,
@@ -24,7 +24,7 @@ const resultsOf = (html: string) =>
 const isThere = async (email: string) =>
   (await api.sql('SELECT 1 FROM users WHERE email = ?', [email])).length === 1
 
-test('Lines are checked first and change nothing, then imported, with a result for each; what cannot come stays in the form', async () => {
+test('Lines are first checked without changes, then imported, with a result for each; invalid ones stay in the form', async () => {
   const visit = await openBrowser(api, boss)
   const [ada, grace] = [address(), address()]
   const lines = `email,name,role,email_verified\n${ada},"Ada ""A."" Lovelace",manager,true\n${boss.email},,,\nnobody,Nobody,,\n${grace},Grace,manager,\n`
@@ -50,12 +50,12 @@ test('Lines are checked first and change nothing, then imported, with a result f
   const [row] = await api.sql('SELECT id, name, role FROM users WHERE email = ?', [ada])
   expect(row).toMatchObject({ name: 'Ada "A." Lovelace', role: 'manager' })
   expect(done.text).toContain(`href="/admin/people/${row!.id}"`)
-  // What is left is what could not come, with the names of its columns, and was looked at by nobody.
+  // What is left is the invalid lines, with their column names, unchecked.
   expect(linesOf(done.text)).toBe(`email,name,role,email_verified\nnobody,Nobody,,\n${grace},Grace,manager,`)
   expect([checkedOf(done.text), await isThere(grace)]).toEqual(['', false])
 })
 
-test('Who is here by an address that they have not proved is told of, where the line says that its owner has', async () => {
+test('An existing user with an unproved address is reported if the line says that it is proved', async () => {
   const visit = await openBrowser(api, boss)
   const { email } = await api.person({ email: address() })
   const { text } = await visit('POST', PAGE, { lines: `email,email_verified\n${email},true`, act: 'check' })
@@ -64,7 +64,7 @@ test('Who is here by an address that they have not proved is told of, where the 
   ])
 })
 
-test('What was not looked at as it is now is looked at, and not imported', async () => {
+test('Lines that were changed after the check are checked again, and not imported', async () => {
   const visit = await openBrowser(api, boss)
   const [ada, grace] = [address(), address()]
   const { text } = await visit('POST', PAGE, { lines: `email\n${ada}`, act: 'check' })
@@ -80,7 +80,7 @@ test('What was not looked at as it is now is looked at, and not imported', async
   expect(answer.text).toContain('The lines, or the box, are not as they were checked.')
 })
 
-test('A file comes as browsers send it, CSV or NDJSON, and counts instead of the lines beside it', async () => {
+test('A file, CSV or NDJSON, is accepted as browsers send it, and replaces the lines in the form', async () => {
   const { binding, cookie } = await signedIn(api, boss)
   const send = (parts: [string, string | Blob][]) => {
     const raw = new FormData()
@@ -136,7 +136,7 @@ test('A role or a factor comes only with a recent login, which is asked for besi
   expect(resultsOf(text)[0]).toBe('Cannot come: Line 2 · role: Confirm who you are first.')
   expect(text).toMatch(/<a href="\/signin\/again\?to=%2Fadmin%2Fpeople%2Fimport" target="_blank"/)
   expect(linesOf(text)).toBe(lines)
-  // Whatever was checked a while ago: the import itself asks again.
+  // Whatever was checked a while ago, the import itself asks again.
   const recent = await openBrowser(api, boss)
   const fine = await recent('POST', PAGE, { lines })
   expect(titleOf(fine.text)).toBe('2 people would come')
@@ -144,7 +144,7 @@ test('A role or a factor comes only with a recent login, which is asked for besi
   expect(titleOf(done.text)).toBe('1 person came, 1 cannot come')
 })
 
-test('What is wrong with all of it is said, and it stays in the form', async () => {
+test('An error about the whole input is shown, and the input stays in the form', async () => {
   const visit = await openBrowser(api, boss)
   const many = `email\n${Array.from({ length: 501 }, (_, at) => `m${at}@old.test`).join('\n')}`
   for (const [lines, sentence] of [
@@ -159,11 +159,11 @@ test('What is wrong with all of it is said, and it stays in the form', async () 
   }
 })
 
-test('Whoever needs a new password has a badge, and a list of their own', async () => {
+test('Users who need a new password have a badge, and their own list', async () => {
   const email = address()
   const visit = await openBrowser(api, boss)
   expect((await visit('GET', '/admin/people')).text).not.toContain('needs_reset')
-  // The hash that Django makes by argon2: of 100 MiB.
+  // A hash as Django makes it with argon2, which needs 100 MiB.
   const hash =
     'argon2$argon2id$v=19$m=102400,t=2,p=8$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g'
   const lines = JSON.stringify({ email, name: 'Django', email_verified: true, password_hash: hash })
@@ -181,7 +181,7 @@ test('Whoever needs a new password has a badge, and a list of their own', async 
   expect(rows).toContain('>Needs new password</span>')
 })
 
-test('It is the administrators’ page, and no other site’s form', async () => {
+test('Only administrators may use it, and no other site’s form can', async () => {
   const manager = await openBrowser(api, await api.person({ role: 'manager', email_verified_at: 1 }))
   const lines = `email\n${address()}`
   expect((await manager('GET', PAGE)).status).toBe(403)

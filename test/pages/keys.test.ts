@@ -35,7 +35,7 @@ describe('Keys on the page of apps', () => {
       expect((await api.send('GET', '/v1/users', { token })).status).toBe(401)
   })
 
-  test('a form that lacks something comes back with what was typed, and makes nothing', async () => {
+  test('an incomplete form comes back with what was typed, and makes nothing', async () => {
     const ada = await somebody()
     const visit = await openBrowser(api, ada)
     const { status, text } = await visit('POST', NEW, { name: '', 'may.users:read': 'on', days: '365' })
@@ -50,7 +50,7 @@ describe('Keys on the page of apps', () => {
     expect((await visit('POST', NEW, { name: 'Eve', 'may.mails:manage': 'on', days: '' })).status).toBe(422)
   })
 
-  test('AK1: takes a login of the last ten minutes, before its form is shown', async () => {
+  test('AK1: making one needs a login of the last ten minutes, before the form is shown', async () => {
     const ada = await somebody()
     const visit = await openBrowser(api, ada, { provedSecondsAgo: 601 })
     const { id } = await addKey(api, ada)

@@ -10,7 +10,7 @@ import { openBrowser, signedIn } from '../support/pages.ts'
 
 const api = openApi()
 
-test('A user chooses a language by API; it is shown, kept in the history, and wins over the browser once they are signed in', async () => {
+test('A user chooses a language by API; it is shown, recorded in the history, and overrides the browser once they are signed in', async () => {
   const ada = await api.quickActor()
   const patch = (body: object) => api.send('PATCH', '/v1/users/me', { token: ada.token, body })
   const chosen = await patch({ locale: 'de' })
@@ -28,7 +28,7 @@ test('A user chooses a language by API; it is shown, kept in the history, and wi
   expect((await jar.open('/account', inEnglish)).text).toContain('<html lang="en"')
 })
 
-test('?lang= chooses for this browser', async () => {
+test('?lang= chooses the language for this browser', async () => {
   const jar = openJar(api)
   expect((await jar.open('/signin?lang=de')).text).toContain('<html lang="de"')
   expect((await jar.open('/forgot', { 'accept-language': 'en' })).text).toContain('<html lang="de"')
@@ -44,11 +44,11 @@ test('The form on the account page does the same', async () => {
   expect((await jar.submit('/account', '/account/language', { locale: 'tlh' })).status).toBe(422)
 })
 
-test('What stands in the way of somebody is said in each language', () => {
+test('Every refusal is explained in each language', () => {
   const [english, german] = [textsOf('en'), textsOf('de')].map(({ common }) =>
     Object.entries(common.problems),
   )
-  // Where English has none, the API's own sentence is said.
+  // Where English has no text, the API's own sentence is used.
   const inGerman = german!.map(([code]) => code)
   expect(english!.map(([code]) => code).filter((code) => !inGerman.includes(code))).toEqual([])
   const alike = english!.filter(([code, text]) =>
@@ -57,7 +57,7 @@ test('What stands in the way of somebody is said in each language', () => {
   expect(alike).toEqual([])
 })
 
-test('What somebody took along, and hashes of passwords among it, is said in each language', () => {
+test('The history says in each language what somebody exported, and whether it had password hashes', () => {
   for (const language of ['en', 'de'] as const) {
     const { sentences } = textsOf(language).history
     const said = [{}, { list: 'activity' }, { list: 'users' }, { list: 'users', hashes: true }].map(
@@ -67,7 +67,7 @@ test('What somebody took along, and hashes of passwords among it, is said in eac
   }
 })
 
-test('What happened is a sentence, which begins with a capital letter, or with who did it', () => {
+test('An entry of the history is a sentence that begins with a capital letter, or with who did it', () => {
   const details = [
     {},
     { added: 1, removed: 0 },
@@ -87,7 +87,7 @@ test('What happened is a sentence, which begins with a capital letter, or with w
   }
 })
 
-test('PK4: whoever tries to remove their last way in is told so on the page', async () => {
+test('PK4: the page tells somebody who tries to remove their last way in', async () => {
   const ada = await api.person({ email_verified_at: 1, password_hash: null })
   await api.sql(
     `INSERT INTO passkeys (id, user_id, credential_id, rp_id, public_key, sign_count, transports, aaguid, may_be_synced,
@@ -102,11 +102,11 @@ test('PK4: whoever tries to remove their last way in is told so on the page', as
   expect((await visit('GET', `${place}&lang=de`)).text).toContain('Das ist dein letzter Zugang.')
 })
 
-describe('Times are those of the reader’s zone, without a script,', () => {
+describe('Times are in the reader’s time zone, without a script,', () => {
   const ZONE = 'Asia/Tokyo'
   const DAY_BREAK = Date.UTC(2026, 4, 3, 15)
 
-  /** A page as Cloudflare brings its reader's request. */
+  /** A page as Cloudflare passes its reader's request on. */
   async function from(
     somebody: { id: string },
     path: string,
@@ -136,13 +136,13 @@ describe('Times are those of the reader’s zone, without a script,', () => {
       '<time datetime="2026-05-03T15:00:00.000Z" title="4 May 2026, 00:00 GMT+9">4 May 2026</time>',
     )
     expect((await from(boss, `/admin/people/${ada.id}`)).text).toContain('Confirmed 3 May 2026.')
-    // Elsewhere nobody says which zone it is.
+    // Elsewhere the time zone is not known.
     expect((await openBrowser(api, boss).then((visit) => visit('GET', '/admin/people'))).text).toContain(
       'Times are in UTC.',
     )
   })
 
-  test('where they are typed, and days are narrowed to', async () => {
+  test('where they are entered, and in filters by day', async () => {
     const boss = await api.person({ role: 'admin', email_verified_at: 1 })
     const ada = await api.person({ email_verified_at: 1 })
     const done = await from(boss, `/admin/people/${ada.id}/disable`, {
@@ -155,7 +155,7 @@ describe('Times are those of the reader’s zone, without a script,', () => {
     const { text } = await from(boss, `/admin/people/${ada.id}`)
     expect(text).toContain('This account is disabled until 4 December 2099, 09:00 GMT+9')
 
-    // Of the zone whose day is another than that of UTC by now.
+    // A zone where it is already, or still, another day than in UTC.
     const zone = new Date().getUTCHours() < 12 ? 'Pacific/Pago_Pago' : 'Pacific/Kiritimati'
     const [there, inUtc] = [zone, 'UTC'].map((timeZone) =>
       new Intl.DateTimeFormat('sv-SE', { timeZone }).format(Date.now()),
@@ -168,10 +168,10 @@ describe('Times are those of the reader’s zone, without a script,', () => {
     expect([await isShown(there!), await isShown(inUtc!)]).toEqual([true, false])
   })
 
-  test('over the hours that are there twice, or not at all', () => {
+  test('in hours that exist twice, or not at all', () => {
     expect(toTimeTyped('Europe/Oslo', '2026-07-01T09:00')).toBe('2026-07-01T07:00:00.000Z')
     expect(toTimeTyped('Europe/Oslo', '2026-12-04T09:00')).toBe('2026-12-04T08:00:00.000Z')
-    // An hour after the clocks went forward, and after they went back.
+    // The hour after the clocks go forward, and after they go back.
     expect(toTimeTyped('Europe/Oslo', '2026-03-29T04:00')).toBe('2026-03-29T02:00:00.000Z')
     expect(toTimeTyped('Europe/Oslo', '2026-10-25T04:00')).toBe('2026-10-25T03:00:00.000Z')
     expect(toTimeTyped('Asia/Kathmandu', '2026-01-01T00:00')).toBe('2025-12-31T18:15:00.000Z')

@@ -26,7 +26,7 @@ async function invited(by = 'Ingrid', more: object = {}) {
   return { email, admin }
 }
 
-test('RS5: the page of a link has no script and tells no other page its address, and opening it does nothing', async () => {
+test('RS5: a link’s page has no script and does not reveal its URL, and opening it does nothing', async () => {
   const { email } = await api.person({ email_verified_at: 1 })
   await forgot(email)
   const jar = openJar(api)
@@ -37,7 +37,7 @@ test('RS5: the page of a link has no script and tells no other page its address,
   expect((await jar.open(page)).status).toBe(200)
 })
 
-test('AC2: what the page of a link answers when it refuses is in the document, and so is what /ready does', async () => {
+test('AC2: the refusals of a link’s page are in the document, and so are the answers of /ready', async () => {
   const document = await api.send<{
     paths: Record<string, Record<string, { responses: Record<string, unknown> }>>
   }>('GET', '/openapi.json')
@@ -90,7 +90,7 @@ test('A new password leads to the sign-in, which says so', async () => {
   ])
 })
 
-test('An invitation shows who invites, into what, and the address, and whoever accepts it is signed in', async () => {
+test('An invitation shows who invites, to what role, and the address, and whoever accepts it is signed in', async () => {
   const { email } = await invited('Ingrid', { role: 'manager' })
   const jar = openJar(api)
   const { opened, press } = await follow(jar, email)
@@ -112,7 +112,7 @@ test('An invitation shows who invites, into what, and the address, and whoever a
   expect((await jar.open('/v1/users/me')).body).toMatchObject({ email, name: 'Ada L', role: 'manager' })
 })
 
-test('HD2: an invitation signs nobody in by a form of elsewhere, or of another browser', async () => {
+test('HD2: an invitation does not sign anybody in with a form of another site or browser', async () => {
   const { email } = await invited()
   const thief = openJar(api)
   const { path, token } = await follow(thief, email)
@@ -135,7 +135,7 @@ test('HD2: an invitation signs nobody in by a form of elsewhere, or of another b
   ])
 })
 
-test('A change of address that was asked for on a page is confirmed in that browser by one press', async () => {
+test('A change of address that was requested on a page is confirmed in that browser with one press', async () => {
   const { email, id } = await api.person({ email_verified_at: 1 })
   const jar = openJar(api)
   await jar.signIn(email)
@@ -152,7 +152,7 @@ test('A change of address that was asked for on a page is confirmed in that brow
   expect(await api.sql('SELECT email FROM users WHERE id = ?', [id])).toEqual([{ email: next }])
 })
 
-test('In another browser, or once its session is over, the old address is asked as well', async () => {
+test('In another browser, or after the session has ended, the old address must approve as well', async () => {
   for (const isOver of [false, true]) {
     const { email, id } = await api.person({ email_verified_at: 1 })
     const jar = openJar(api)
@@ -168,7 +168,7 @@ test('In another browser, or once its session is over, the old address is asked 
   }
 })
 
-test('Whoever signed up confirms by one press, and anybody else has to type a password', async () => {
+test('Whoever signed up confirms with one press, and anybody else must enter a password', async () => {
   const email = newAddress()
   const jar = openJar(api)
   await jar.submit('/signup', '/signup', { name: 'Ada', email, password: PASSWORD })
@@ -182,7 +182,7 @@ test('Whoever signed up confirms by one press, and anybody else has to type a pa
   expect([done.status, done.to]).toEqual([303, '/signin?done=confirmed'])
 })
 
-test('RL6: a link’s page that is asked for too often is a page as well, says how long to wait, and keeps its form', async () => {
+test('RL6: a link’s page that is requested too often is still a page, says how long to wait, and keeps its form', async () => {
   const { email } = await api.person({ email_verified_at: 1 })
   await forgot(email)
   const { page, path, token } = await follow(openJar(api), email)
@@ -232,7 +232,7 @@ test('A link that has expired offers the next step, in the language of whoever r
   expect([bare.status, bare.text.includes('Open the link in your mail')]).toEqual([400, true])
 })
 
-test('Whoever asks for the confirmation again types the code of the new mail in that browser', async () => {
+test('Somebody who asks for the confirmation again enters the code of the new mail in that browser', async () => {
   const email = newAddress()
   await openJar(api).submit('/signup', '/signup', { name: 'Ada', email, password: PASSWORD })
   const jar = openJar(api)
@@ -254,7 +254,7 @@ test('Whoever asks for the confirmation again types the code of the new mail in 
   expect([done.status, done.to]).toEqual([303, '/signin?done=confirmed'])
 })
 
-test('LE1: a login that fails says that the address is not confirmed in the browser that signed up, and nowhere else', async () => {
+test('LE1: a failed login only says that the address is not confirmed in the browser that signed up', async () => {
   const email = newAddress()
   const jar = openJar(api)
   await jar.submit('/signup', '/signup', { name: 'Ada', email, password: PASSWORD })
@@ -268,7 +268,7 @@ test('LE1: a login that fails says that the address is not confirmed in the brow
   expect([elsewhere.status, elsewhere.text.includes('Confirm your email first')]).toEqual([401, false])
 })
 
-test('What was signed up for is known as this device at once, where nothing has to be confirmed', async () => {
+test('If nothing must be confirmed, signing up makes this a known device at once', async () => {
   const jar = openJar(openApi({ EMAIL_VERIFICATION: 'optional' }))
   const done = await jar.submit('/signup', '/signup', {
     name: 'Ada',
@@ -278,7 +278,7 @@ test('What was signed up for is known as this device at once, where nothing has 
   expect([done.status, done.to, jar.jar.has('__Host-roster-device')]).toEqual([303, '/account', true])
 })
 
-test('Whoever leaves is told so on the way out', async () => {
+test('Somebody who deletes their account gets a confirmation', async () => {
   const { email } = await api.person({ email_verified_at: 1 })
   const jar = openJar(api)
   await jar.signIn(email)

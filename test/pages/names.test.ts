@@ -18,10 +18,10 @@ const ESCAPES: Record<string, string> = {
 }
 const escaped = (text: string) => text.replace(/[&<>"']/g, (sign) => ESCAPES[sign]!)
 
-/** What it says of each payload: whether it stands there as text, and as nothing else. */
+/** What is wrong with each payload: it must be there as text, and nothing else. */
 const faultsIn = (html: string) =>
   PAYLOADS.filter((payload) => {
-    // Some are what another is once it is escaped: those may stand there.
+    // Some are another one's escaped form: those may occur.
     const isMarkup = /[<"']/.test(payload)
     return !html.includes(escaped(payload)) || (isMarkup && html.includes(payload))
   })
@@ -55,7 +55,7 @@ test.each(['/account/security', '/account/apps'])(
   },
 )
 
-test('AC1: so are they on the pages of those who manage', async () => {
+test('AC1: so they are on the pages of those who manage', async () => {
   const visit = await openBrowser(api, await api.person({ role: 'admin', email_verified_at: 1 }))
   let apps = ''
   for (let next: string | undefined = '/admin/apps'; next; ) {
@@ -66,6 +66,6 @@ test('AC1: so are they on the pages of those who manage', async () => {
   expect(faultsIn(apps)).toEqual([])
   const { text } = await visit('GET', `/admin/people/${ada.id}`)
   expect(faultsIn(text)).toEqual([])
-  // Of devices no more is shown than a browser's and a system's name.
+  // Of devices, only the names of browser and system are shown.
   for (const payload of PAYLOADS.filter((one) => /[<"']/.test(one))) expect(text).not.toContain(payload)
 })

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { SIGNED_IN, SIGNED_OUT } from '../../scripts/local/shots.ts'
 import { PAGES } from '../support/pages.ts'
 
-/** What a browser is led through or given as a file, and pages that a demo has no reason to show. */
+/** Redirects and downloads, and pages that a demo has no reason to show. */
 const NOT_WALKED = new Set([
   'GET /',
   'GET /.well-known/change-password',
@@ -18,7 +18,7 @@ const NOT_WALKED = new Set([
   'GET /admin/activity/export',
 ])
 
-test('npm run screenshots walks every page there is', () => {
+test('npm run screenshots visits every page', () => {
   const shown = [...SIGNED_OUT, ...SIGNED_IN].map(
     ({ path, shows, of }) => shows ?? (of ? '/admin/people/:id' : path.replace(/\?.*/, '')),
   )

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { type Jar, openJar, SESSION } from '../support/jar.ts'
 
-/** The ways back in, where sessions are in cookies: what was open anywhere else has ended, in every way it is asked. */
+/** Recovering an account when sessions are in cookies: every other session has ended, however it is checked. */
 
 const api = openApi({ EMAIL_VERIFICATION: 'required' })
 const NEW = 'nine green bears run'
@@ -17,11 +17,11 @@ async function follow(jar: Jar, email: string, fields: Record<string, string>, s
 async function signedIn({ email }: { email: string }) {
   const jar = openJar(api)
   await jar.signIn(email)
-  // Asked for twice, so that what is near knows of it as well.
+  // Requested twice, so that the copies have it as well.
   for (let i = 0; i < 2; i++) expect(await seen(jar)).toEqual([200, 200])
   return jar
 }
-/** What a page and the API say to the cookie that a browser has now. */
+/** The answers of a page and the API to the browser's present cookie. */
 async function seen(jar: Jar) {
   const cookie = jar.jar.get(SESSION)!
   const me = await jar.ask('GET', '/v1/users/me')
@@ -32,7 +32,7 @@ async function seen(jar: Jar) {
 }
 const emailOf = async (id: string) => (await api.sql('SELECT email FROM users WHERE id = ?', [id]))[0]!.email
 
-test('RS4: a reset by mail ends every session in a cookie, and the browser that did it signs in anew', async () => {
+test('RS4: a reset by mail ends every cookie session, and the browser that did it must sign in again', async () => {
   const ada = await api.person({ email_verified_at: 1 })
   const [mine, thiefs] = [await signedIn(ada), await signedIn(ada)]
   await api.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
@@ -45,7 +45,7 @@ test('RS4: a reset by mail ends every session in a cookie, and the browser that 
   expect((await thiefs.signIn(ada.email)).status).toBe(401)
 })
 
-test('SE2: an undo from the mailbox takes the account back from a session in a cookie, with all that it could do next', async () => {
+test('SE2: an undo from the mailbox takes the account back from a cookie session, whatever that could still do', async () => {
   const ada = await api.person({ email_verified_at: 1 })
   const [mine, thiefs] = [await signedIn(ada), await signedIn(ada)]
   const moved = newAddress()
@@ -62,7 +62,7 @@ test('SE2: an undo from the mailbox takes the account back from a session in a c
   expect(await emailOf(ada.id)).toBe(ada.email)
   for (const jar of [thiefs]) expect(await seen(jar)).toEqual([401, 303])
   expect((await thiefs.signIn(ada.email)).status).toBe(401)
-  // The owner chooses a password by mail, and is in.
+  // The owner chooses a password by mail, and gets in.
   await api.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
   await follow(mine, ada.email, { new_password: NEW }, /password/i)
   expect((await mine.signIn(ada.email, { password: NEW })).to).toBe('/account')

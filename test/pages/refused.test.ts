@@ -4,7 +4,7 @@ import { openJar } from '../support/jar.ts'
 import { limiter } from '../support/limiter.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
-test('RL6: a page that refuses a form says when to try again, in its headers as in its words', async () => {
+test('RL6: a page that refuses a form says when to try again, in its headers and its text', async () => {
   const api = openApi()
   const { email } = await api.person({ email_verified_at: 1 })
   for (const [page, form] of [
@@ -23,7 +23,7 @@ test('RL6: a page that refuses a form says when to try again, in its headers as 
   }
 })
 
-test('A page that refuses a sign-in or a code leaves its code in the log, as every answer does', async () => {
+test('A page that refuses a sign-in or a code leaves the problem’s code in the log, as every answer does', async () => {
   const lines: { status: number; code?: string; reason?: string }[] = []
   vi.spyOn(console, 'warn').mockImplementation((line) => void lines.push(JSON.parse(line)))
   const api = openApi()
@@ -41,7 +41,7 @@ test('A page that refuses a sign-in or a code leaves its code in the log, as eve
   ])
 })
 
-test('A page of the console that refuses a filter leaves its code in the log', async () => {
+test('A page of the console that refuses a filter leaves the problem’s code in the log', async () => {
   const api = openApi()
   const admin = await api.person({ role: 'admin' })
   const browser = openJar(api)
@@ -50,7 +50,7 @@ test('A page of the console that refuses a filter leaves its code in the log', a
     expect([page, (await browser.open(page)).status]).toEqual([page, 422])
 })
 
-describe('Where the database is away or slow', () => {
+describe('When the database is unavailable or slow', () => {
   const openCity = async () => {
     const own = await freshUpstreams()
     const api = openApi(own.bindings)
@@ -65,7 +65,7 @@ describe('Where the database is away or slow', () => {
       ]),
     )
 
-  test('a page says so with its number, and leads to itself', async () => {
+  test('a page says so with the request’s id, and links to itself', async () => {
     const { own, browser, email } = await openCity()
     await browser.signIn(email)
     for (const mode of ['down', 'hang'] as const) {
@@ -80,7 +80,7 @@ describe('Where the database is away or slow', () => {
     expect((await browser.open('/account')).status).toBe(200)
   })
 
-  test('a form can be sent again from the page that says so, as it was filled in', async () => {
+  test('a form can be sent again from the error page, as it was filled in', async () => {
     const { own, api, browser, email } = await openCity()
     await browser.signIn(email)
     const form_token = await browser.tokenOf('/account')
@@ -102,7 +102,7 @@ describe('Where the database is away or slow', () => {
     ])
   })
 
-  test('a password is asked for once more, and stands in no page', async () => {
+  test('a password is asked for again, and is in no page', async () => {
     const { own, browser, email } = await openCity()
     const form_token = await browser.tokenOf('/signin')
     await own.behave('libsql', { mode: 'down' })
@@ -116,7 +116,7 @@ describe('Where the database is away or slow', () => {
   })
 })
 
-test('Whoever signs up while too much is asked has their account, and is led to the sign-in', async () => {
+test('Somebody who signs up under overload has their account, and is led to the sign-in', async () => {
   const api = openApi({ RATE_LIMIT_HASHES: limiter(1) })
   const email = `${crypto.randomUUID()}@people.test`
   const browser = openJar(api)

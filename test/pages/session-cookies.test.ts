@@ -6,7 +6,7 @@ import { cookieIn, openJar, SESSION } from '../support/jar.ts'
 
 const api = openApi()
 
-test('AC4: the cookie of a session is for this host alone, for no script, and goes with the browser unless asked to stay', async () => {
+test('AC4: a session cookie is only for this host, not for scripts, and ends with the browser unless asked to stay', async () => {
   const { email } = await api.person()
   const browser = openJar(api)
   const gone = cookieIn((await browser.signIn(email)).headers, SESSION)!
@@ -18,7 +18,7 @@ test('AC4: the cookie of a session is for this host alone, for no script, and go
   expect((await browser.open('/account')).text).toContain('Profile')
 })
 
-test('A cookie that was tampered with signs nobody in, whatever was changed', async () => {
+test('A tampered cookie signs nobody in, whatever was changed', async () => {
   const { email } = await api.person()
   const browser = openJar(api)
   await browser.signIn(email)
@@ -32,7 +32,7 @@ test('A cookie that was tampered with signs nobody in, whatever was changed', as
   expect((await browser.open('/account')).status).toBe(200)
 })
 
-test('An ended session leads to the sign-in, and from there back to where one wanted to go', async () => {
+test('An ended session leads to the sign-in, and from there back to the requested page', async () => {
   const { email, id } = await api.person()
   const browser = openJar(api)
   await browser.signIn(email)
@@ -44,7 +44,7 @@ test('An ended session leads to the sign-in, and from there back to where one wa
   expect((await browser.signIn(email, { to: '/account/activity' })).to).toBe('/account/activity')
 })
 
-test('The place to go to after signing in is never another origin', async () => {
+test('Signing in never redirects to another origin', async () => {
   const { email } = await api.person()
   for (const to of [
     '//evil.test',
@@ -58,7 +58,7 @@ test('The place to go to after signing in is never another origin', async () => 
   }
 })
 
-test('Whoever is no administrator any more sees no console, and their cookie is replaced', async () => {
+test('A former administrator cannot see the console, and their cookie is replaced', async () => {
   const { email, id } = await api.person({ role: 'admin' })
   const browser = openJar(api)
   expect((await browser.signIn(email)).to).toBe('/admin')
@@ -73,7 +73,7 @@ test('Whoever is no administrator any more sees no console, and their cookie is 
   expect((await browser.open('/account')).status).toBe(200)
 })
 
-test('Whoever is disabled is out at once, and changes nothing with a page that is still open', async () => {
+test('A disabled user is out at once, and cannot change anything from a page that is still open', async () => {
   const { email, id } = await api.person()
   const browser = openJar(api)
   await browser.signIn(email)
@@ -84,7 +84,7 @@ test('Whoever is disabled is out at once, and changes nothing with a page that i
   expect((await api.sql('SELECT name FROM users WHERE id = ?', [id]))[0]!.name).toBe('Somebody')
 })
 
-test('Confirming who one is makes the login a recent one; a cookie of before never is', async () => {
+test('Reauthenticating makes the login recent; an older cookie never is', async () => {
   const { email, id } = await api.person()
   const browser = openJar(api)
   await browser.signIn(email)
@@ -130,7 +130,7 @@ test('CSRF: a form from another origin, or without its token, is refused and cha
   expect((await api.sql('SELECT name FROM users WHERE id = ?', [id]))[0]!.name).toBe('Changed')
 })
 
-test('Login CSRF: nobody is signed in by a form of another browser', async () => {
+test('Login CSRF: nobody is signed in with a form from another browser', async () => {
   const { email } = await api.person()
   const form_token = await openJar(api).tokenOf('/signin')
   const victim = openJar(api)
@@ -139,7 +139,7 @@ test('Login CSRF: nobody is signed in by a form of another browser', async () =>
   expect([answer.status, victim.jar.has('__Host-roster')]).toEqual([403, false])
 })
 
-test('CONSOLE=off leaves no console, and everybody their account', async () => {
+test('CONSOLE=off removes the console, and everybody keeps their account page', async () => {
   const { email } = await api.person({ role: 'admin' })
   const browser = openJar(openApi({ CONSOLE: 'off' }))
   await browser.signIn(email)
@@ -148,7 +148,7 @@ test('CONSOLE=off leaves no console, and everybody their account', async () => {
   expect((await browser.open('/account')).status).toBe(200)
 })
 
-test('Whoever signs up types the code of the mail, and can sign in', async () => {
+test('Somebody who signs up enters the code in the mail, and can sign in', async () => {
   const browser = openJar(openApi({ EMAIL_VERIFICATION: 'required' }))
   const email = `${crypto.randomUUID()}@people.test`
   const asked = await browser.submit('/signup', '/signup', { name: 'Ada', email, password: PASSWORD })
@@ -165,7 +165,7 @@ test('Whoever signs up types the code of the mail, and can sign in', async () =>
   expect((await browser.signIn(email)).to).toBe('/account')
 })
 
-test('What is held about somebody is a file, by the cookie alone', async () => {
+test('Users can download their data with only the cookie', async () => {
   const admin = await api.person({ role: 'admin' })
   const { email, id } = await api.person()
   const browser = openJar(api)
@@ -177,7 +177,7 @@ test('What is held about somebody is a file, by the cookie alone', async () => {
   expect((await browser.open(`/admin/people/${id}/export`)).status).toBe(403)
 })
 
-test('Signing in leads to an app where its address is in APP_URLS exactly, and its form says where it may end', async () => {
+test('Signing in leads to an app only if its exact URL is in APP_URLS, and the form’s policy allows only that', async () => {
   const app = `https://app.test/signed-in?from=roster&${'long='.repeat(40)}`
   const apps = openApi({ APP_URLS: `https://other.test/, ${app}` })
   const { id, email } = await apps.person()
@@ -211,7 +211,7 @@ test('Signing in leads to an app where its address is in APP_URLS exactly, and i
     expect(bad.policy).toContain("form-action 'self';")
     expect((await bad.answer({})).to).toBe('/account')
   }
-  // The second factor, and a passkey that fails, lose nothing of it.
+  // It survives the second factor, and a failing passkey.
   const [one] = (await addTotp(apps, { id })).recoveryCodes
   const due = await signInAt(`/signin?redirect_to=${encodeURIComponent(app)}`)
   expect((await due.answer({})).to).toBe('/signin/factor')
@@ -228,7 +228,7 @@ test('Signing in leads to an app where its address is in APP_URLS exactly, and i
   expect((await forged.answer({ target: app })).to).toBe('/account')
 })
 
-test('What was typed into a form comes back after confirming who one is, in this session and for ten minutes; it sends nothing', async () => {
+test('What was typed into a form comes back after reauthentication, in this session and for ten minutes; it is not sent', async () => {
   const { email, id } = await api.person({ role: 'admin' })
   const jar = openJar(api)
   await jar.signIn(email)
@@ -266,7 +266,7 @@ test('What was typed into a form comes back after confirming who one is, in this
   expect([late.status, late.text.includes('Grace Hopper')]).toEqual([200, false])
 })
 
-/** The same cookie, of a login of an hour ago. */
+/** The same cookie, for a login an hour ago. */
 async function older(cookie: string): Promise<string> {
   const { session_cookie } = api.config().keys
   const [, sid, turn, sub, role, epoch, authTime, stays] =

@@ -14,7 +14,7 @@ const plain = openApi()
 const acceptedBy = (email: string) =>
   api.sql('SELECT terms_version, terms_accepted_at FROM users WHERE email = ?', [email])
 
-test('Signing up on the page takes the terms, and keeps which they were, and when', async () => {
+test('Signing up on the page needs consent to the terms, and records which version, and when', async () => {
   const jar = openJar(api)
   const eve = newPerson()
   const page = await jar.open('/signup')
@@ -35,7 +35,7 @@ test('Signing up on the page takes the terms, and keeps which they were, and whe
   expect((await jar.open('/account')).status).toBe(200)
 })
 
-test('An API sign-up takes terms_version, of now alone; without it the pages ask; a login is never refused', async () => {
+test('An API sign-up accepts only the present terms_version; without it the pages ask; a login is never refused', async () => {
   const [eve, bob] = [newPerson(), newPerson()]
   const refused = await api.send('POST', '/v1/auth/signup', { body: { ...eve, terms_version: '1' } })
   expect([refused.status, refused.body.errors]).toEqual([
@@ -53,7 +53,7 @@ test('An API sign-up takes terms_version, of now alone; without it the pages ask
   expect((await plain.send('POST', '/v1/auth/signup', { body: elsewhere })).status).toBe(422)
 })
 
-test('Terms that have changed are asked about at the next sign-in, before any other page, and once', async () => {
+test('Changed terms are shown at the next sign-in, before any other page, and once', async () => {
   const eve = newPerson()
   await before.send('POST', '/v1/auth/signup', { body: { ...eve, terms_version: '1' } })
   const jar = openJar(api)
@@ -72,7 +72,7 @@ test('Terms that have changed are asked about at the next sign-in, before any ot
   expect((await jar.open('/terms')).to).toBe('/account')
 })
 
-test('On the way to an app they are asked first; whoever owes them still signs out, and the API serves them', async () => {
+test('On the way to an app the terms come first; until then one can still sign out, and use the API', async () => {
   const ada = await api.person()
   const jar = openJar(api)
   const page = `/signin?${new URLSearchParams({ redirect_to: APP })}`
@@ -91,7 +91,7 @@ test('On the way to an app they are asked first; whoever owes them still signs o
   expect(bob.jar.has(SESSION)).toBe(false)
 })
 
-test('An invitation is accepted with the terms', async () => {
+test('Accepting an invitation includes the terms', async () => {
   const admin = await api.quickActor({ role: 'admin', name: 'Ingrid', email_verified_at: 1 })
   const { email } = newPerson()
   await api.send('POST', '/v1/invitations', { token: admin.token, body: { email, name: 'Ada' } })
@@ -111,7 +111,7 @@ test('An invitation is accepted with the terms', async () => {
   expect(await acceptedBy(email)).toMatchObject([{ terms_version: '2' }])
 })
 
-test('Where somebody wanted to go is carried over signing up and its confirmation, sealed', async () => {
+test('The destination is kept through sign-up and confirmation, sealed', async () => {
   const { TERMS_URL: _, PRIVACY_URL: __, ...settings } = SETTINGS
   const app = openApi({ ...settings, EMAIL_VERIFICATION: 'required' })
   const jar = openJar(app)

@@ -8,8 +8,8 @@ import { withProviders } from '../support/identities.ts'
 import { openBrowser } from '../support/pages.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
-describe('Whom a provider that was removed leaves without a way in', () => {
-  test('stands on /admin with their names, until something else opens their account', async () => {
+describe('Users whose only way in was a provider that was removed', () => {
+  test('are named on /admin, until something else opens their account', async () => {
     const own = await freshUpstreams()
     const api = openApi({ ...own.bindings, ...withProviders() })
     const boss = await api.person({ role: 'admin', email_verified_at: 1 })
@@ -47,20 +47,20 @@ describe('Whom a provider that was removed leaves without a way in', () => {
     )
     await known('Disabled', 'gone', { status: 'disabled' })
     await addPasskey(api, await known('With Passkey', 'gone'))
-    // An app is a second factor: nothing comes before it.
+    // An app is only a second factor: without a first one it lets nobody in.
     await addTotp(api, await known('With App', 'gone'))
     expect(await said()).toEqual([200, '3 people can no longer sign in', ['Early', 'Lone', 'With App']])
     expect(await said({ EMAIL_CODE_SIGNIN: 'on' })).toEqual([200, undefined, []])
     const { status, text } = await (await openBrowser(api, boss))('GET', '/admin?lang=de')
     expect([status, text.includes('3 Personen kommen nicht mehr hinein')]).toEqual([200, true])
 
-    // With no provider at all, nobody of theirs comes in.
+    // Without any provider, none of their users gets in.
     expect((await said({ IDENTITY_PROVIDERS: undefined }))[1]).toBe('5 people can no longer sign in')
     await api.sql("UPDATE users SET password_hash = 'x' WHERE id = ?", [lone.id])
     expect(await said()).toEqual([200, '2 people can no longer sign in', ['Early', 'With App']])
   })
 
-  test('costs no more, however many are known at providers that are asked', async () => {
+  test('cost no more, however many sign in with configured providers', async () => {
     const own = await freshUpstreams()
     const api = openApi({ ...own.bindings, ...withProviders() })
     const addMany = (provider: string, from: number, to: number) =>
@@ -79,7 +79,7 @@ describe('Whom a provider that was removed leaves without a way in', () => {
     const before = await readBy(500)
     await addMany('corp', 11, 2000)
     expect(await readBy(500)).toBe(before)
-    // Of one that was removed, as many as are looked at.
+    // For a removed provider, at most as many as are looked at.
     await addMany('gone', 1, 2000)
     expect(await readBy(20)).toBeLessThan(before + 100)
   })

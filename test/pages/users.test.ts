@@ -6,7 +6,7 @@ import { freshUpstreams } from '../support/upstreams.ts'
 
 const api = openApi((await freshUpstreams()).bindings)
 
-test('The list of people is narrowed by address, lock and second factor, and says what it does not do together', async () => {
+test('The list of people can be filtered by address, lock and second factor, and says what cannot be combined', async () => {
   const boss = await api.person({ role: 'admin', email_verified_at: 1, name: 'Boss' })
   const plain = await api.person({ role: 'manager', email_verified_at: 1, name: 'Plain Manager' })
   await addTotp(api, boss)
@@ -40,14 +40,14 @@ test('The list of people is narrowed by address, lock and second factor, and say
     const { status, text } = await visit('GET', `/admin/people?${query}`)
     expect([query, status, text.includes(sentence!)]).toEqual([query, 422, true])
   }
-  // Of those who manage, the missing factor is said; of everybody else it is nothing to look at.
+  // For those who manage a missing factor is shown; for others it does not matter.
   const badge = '>No second factor</span>'
   expect((await visit('GET', `/admin/people/${plain.id}`)).text).toContain(badge)
   expect((await visit('GET', `/admin/people/${boss.id}`)).text).not.toContain(badge)
   expect((await visit('GET', '/admin')).text).toContain('/admin/people?locked=true')
 })
 
-test('What needs attention stands beside the pages that show it, for those who may see them', async () => {
+test('What needs attention is beside the links to the pages that show it, for those who may see them', async () => {
   const own = openApi((await freshUpstreams()).bindings)
   const navOf = async (role: 'manager' | 'admin', path: string) => {
     const visit = await openBrowser(own, await own.person({ role, email_verified_at: 1 }))
@@ -75,7 +75,7 @@ test('What needs attention stands beside the pages that show it, for those who m
   expect(await navOf('admin', '/account')).toEqual([])
 })
 
-test('A search too short is said behind the box, which is marked, with what was typed in it', async () => {
+test('A search that is too short is explained beside the box, which is marked and keeps what was typed', async () => {
   const visit = await openBrowser(api, await api.person({ role: 'admin', email_verified_at: 1 }))
   const { status, text } = await visit('GET', '/admin/people?q=a')
   expect(status).toBe(422)

@@ -14,7 +14,7 @@ const admin = async () => {
   return openBrowser(api, somebody)
 }
 
-describe('Who administrates', () => {
+describe('An administrator', () => {
   test('adds a webhook on a page, sees its secret once, changes and removes it', async () => {
     const browser = await admin()
     const made = await browser('POST', '/admin/webhooks/new', {
@@ -48,7 +48,7 @@ describe('Who administrates', () => {
     expect(gone.headers.get('location')).toBe('/admin/webhooks?done=deleted')
   })
 
-  test('sees what was delivered and what not, tries it again, and tests', async () => {
+  test('sees what was delivered and what was not, sends it again, and sends a test', async () => {
     const hook = await addWebhook(api, ['user.updated'], 500)
     const ada = await api.person({ password_hash: null })
     await rename(api, hook.admin, ada.id, 'Ada')
@@ -75,7 +75,7 @@ describe('Who administrates', () => {
     )
   })
 
-  test('resumes one that rests, which the page and the history say in words of their own', async () => {
+  test('resumes one that rests, and the page and the history say so', async () => {
     const hook = await addWebhook(api, ['user.updated'])
     await api.sql('UPDATE webhooks SET rested_at = 1, failures = 50 WHERE id = ?', [hook.id])
     const browser = await admin()
@@ -87,7 +87,7 @@ describe('Who administrates', () => {
     expect(text).toContain(` resumed sending to a webhook at ${new URL(hook.url).host}`)
   })
 
-  test('is told on the first page of what fails for long, what rests, and who knows a secret still', async () => {
+  test('sees on the first page what has been failing, what rests, and who still knows a secret', async () => {
     const [failing, resting, known] = [
       await addWebhook(api, ['user.updated']),
       await addWebhook(api, ['user.updated']),
@@ -107,7 +107,7 @@ describe('Who administrates', () => {
   })
 })
 
-test('Its page says which of a host it is, what is wrong, whom a delivery is about, and what can be chosen', async () => {
+test('A webhook’s page shows its path, what is wrong, whom a delivery is about, and the types to choose from', async () => {
   const hook = await addWebhook(api, ['user.updated'], 410)
   const ada = await api.person({ password_hash: null })
   await rename(api, hook.admin, ada.id, 'Ada Quetzal')
@@ -119,7 +119,7 @@ test('Its page says which of a host it is, what is wrong, whom a delivery is abo
   expect(text).toContain('gone for good (410)')
   expect(text).toContain(`<a class="cut" href="/admin/people/${ada.id}"><bdi>Ada Quetzal</bdi></a>`)
   expect(text).toContain('Resume sending')
-  // Each type stands under one heading.
+  // Each type is under one heading.
   for (const type of EVENT_TYPES) expect(text.split(`name="type.${type}"`).length, type).toBe(2)
   await api.sql('UPDATE webhooks SET failures = 50 WHERE id = ?', [hook.id])
   expect((await browser('GET', `/admin/webhooks/${hook.id}`)).text).toContain('failed for too long')
@@ -127,7 +127,7 @@ test('Its page says which of a host it is, what is wrong, whom a delivery is abo
   expect([none.status, none.text.includes('Choose at least one.')]).toEqual([422, true])
 })
 
-test('Who manages people sees nothing of webhooks', async () => {
+test('A manager sees nothing of webhooks', async () => {
   const manager = await api.person({ role: 'manager', password_hash: null, email_verified_at: 1 })
   const browser = await openBrowser(api, manager)
   expect((await browser('GET', '/admin/webhooks')).status).toBe(403)

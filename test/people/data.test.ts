@@ -26,7 +26,7 @@ const detailsOf = async (id: string) =>
     )
   ).map(({ details }) => JSON.parse(details as string))
 
-test('A person keeps an object of their own, and whoever manages sees it beside theirs', async () => {
+test('A person has their own metadata, and those who manage see it beside theirs', async () => {
   const metadata = { theme: 'dark', seen: [1, 2], nested: { '': null }, face: '\u{1f600}' }
   const changed = await change({ metadata })
   expect([changed.status, changed.body.metadata]).toEqual([200, metadata])
@@ -43,7 +43,7 @@ test('A person keeps an object of their own, and whoever manages sees it beside 
   expect(emptied.body.metadata).toEqual({})
 })
 
-test('The history says that they were changed, and not what they say', async () => {
+test('The history says that metadata was changed, and not its content', async () => {
   const grace = await api.quickActor()
   await api.send('PATCH', '/v1/users/me', { token: grace.token, body: { metadata: { a: 'secret of hers' } } })
   await manage(grace.id, { admin_metadata: { b: 'a note' }, external_id: 'crm-2' })
@@ -53,7 +53,7 @@ test('The history says that they were changed, and not what they say', async () 
   ])
 })
 
-test('An object has at most 4096 bytes of JSON, and is one', async () => {
+test('Metadata must be an object of at most 4096 bytes of JSON', async () => {
   const of = (bytes: number) => ({ a: 'ä'.repeat((bytes - 8) / 2) })
   expect((await change({ metadata: of(4096) })).status).toBe(200)
   expect((await me()).body.metadata).toEqual(of(4096))
@@ -67,7 +67,7 @@ test('An object has at most 4096 bytes of JSON, and is one', async () => {
   await change({ metadata: {} })
 })
 
-testOfRedis('A copy that is near has what is small, and libSQL is asked for what is not', async () => {
+testOfRedis('A copy contains metadata only if it is small; otherwise libSQL is asked', async () => {
   const linus = await api.actor()
   const ask = () => api.send('GET', '/v1/users/me', { token: linus.token })
   for (const [size, askedOfSecond] of [
@@ -83,7 +83,7 @@ testOfRedis('A copy that is near has what is small, and libSQL is asked for what
   }
 })
 
-test('An external id is of one person, also once they are deleted, and finds them', async () => {
+test('An external id belongs to one person, even a deleted one, and finds them', async () => {
   const [first, second] = [await api.quickActor(), await api.quickActor()]
   expect((await manage(first.id, { external_id: 'Crm 3' })).status).toBe(200)
   const taken = await manage(second.id, { external_id: 'Crm 3' })
@@ -121,7 +121,7 @@ test('An external id is of one person, also once they are deleted, and finds the
     expect((await manage(second.id, { external_id })).status).toBe(422)
 })
 
-test('An export has all of it, and nothing is left once its owner is erased', async () => {
+test('An export contains all of this, and nothing is left once its owner is erased', async () => {
   const gone = await api.actor()
   const secret = crypto.randomUUID()
   await manage(gone.id, { metadata: { secret }, admin_metadata: { secret }, external_id: secret })

@@ -8,7 +8,7 @@ import django from './samples/django.json?raw'
 import fastapi from './samples/fastapi.csv?raw'
 import supabase from './samples/supabase.csv?raw'
 
-/** As samples/make_* made them, by those systems' own code. */
+/** As samples/make_* made them, with those systems' own code. */
 const PASSWORD = 'correct horse Ängström'
 /** A few seconds of hashing, on a machine that does other things as well. */
 const LONG = 120_000
@@ -20,7 +20,7 @@ interface Dump {
   staff?: string
 }
 
-/** A deployment that has taken over a dump, by the script that does it. */
+/** A deployment that has imported a dump with the script. */
 async function taken({ dump, ...options }: Dump) {
   const api = openApi({ ...(await freshUpstreams()).bindings, EMAIL_VERIFICATION: 'optional' })
   const admin = await api.actor({ role: 'admin', email_verified_at: 1 })
@@ -39,7 +39,7 @@ async function taken({ dump, ...options }: Dump) {
       FROM users WHERE id <> ? ORDER BY rowid`,
     [admin.id],
   )
-  /** What each is answered who signs in by the password that they had, and whether another one does it. */
+  /** What each gets who signs in with their former password, and whether another one works. */
   async function signIns(emails: readonly string[]) {
     const answers: Record<string, string> = {}
     const logIn = async (email: string, password: string) => {
@@ -55,7 +55,7 @@ async function taken({ dump, ...options }: Dump) {
 
 // The table says the same: test/scripts/people.test.ts.
 test(
-  'Django: its people come over, and sign in by the passwords that they had',
+  'Django: its users are imported, and sign in with the passwords they had',
   async () => {
     const { counts, people, signIns } = await taken({
       from: 'django',
@@ -63,13 +63,13 @@ test(
       verified: true,
       staff: 'manager',
     })
-    // An address that is there in another case, and none at all.
+    // An address that exists in another case, and a missing one.
     expect(counts).toEqual([9, 0, 2])
     const of = (email: string) => people.find((one) => one.email === email)
     expect(of('user0@django.test')).toMatchObject({ name: 'Ada Nr 0', role: 'user', is_proved: 1 })
     expect(of('staff@django.test')).toMatchObject({ role: 'manager' })
     expect(of('root@django.test')).toMatchObject({ role: 'admin' })
-    // Django's argon2 takes more than a login may.
+    // Django's argon2 needs more memory than a login may use.
     expect(people.filter(({ needs_reset }) => needs_reset === 1)).toEqual([of('user3@django.test')])
     const emails = [0, 1, 2, 3, 4].map((nr) => `user${nr}@django.test`)
     expect(await signIns([...emails, 'twice@django.test', 'away@django.test'])).toEqual({
@@ -86,7 +86,7 @@ test(
 )
 
 test(
-  'The FastAPI template: so do its people, whether hashed by bcrypt or by argon2',
+  'The FastAPI template: so do its users, with bcrypt or argon2',
   async () => {
     const { counts, people, signIns } = await taken({
       from: 'fastapi',
@@ -113,10 +113,10 @@ test(
 )
 
 test(
-  'Supabase: so do those of auth.users, by hashes of its own and by those that it took over itself',
+  'Supabase: so do those of auth.users, with its own hashes and with those it had imported itself',
   async () => {
     const { counts, people, signIns } = await taken({ from: 'supabase', dump: supabase })
-    // Who is deleted or anonymous stays there, and who has a phone alone has no address.
+    // Deleted and anonymous users are left out, and one with only a phone has no address.
     expect(counts).toEqual([7, 0, 1])
     expect(people[0]).toMatchObject({
       name: 'Ada "the first", King',
@@ -141,7 +141,7 @@ test(
 )
 
 test(
-  'better-auth: so do those who signed up there, however their Ä was typed',
+  'better-auth: so do its users, however their Ä was typed',
   async () => {
     const { counts, people, signIns } = await taken({ from: 'better-auth', dump: betterAuth })
     expect(counts).toEqual([6, 0, 0])
@@ -151,7 +151,7 @@ test(
       'ada@better.test': 'in',
       'wide@better.test': 'in',
       'banned@better.test': 'account_disabled',
-      // Banned for a while that is over.
+      // A ban that has ended.
       'over@better.test': 'in',
       'admin@better.test': 'in',
       'hub@better.test': 'invalid_credentials',

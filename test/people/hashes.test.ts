@@ -59,7 +59,7 @@ test('An export has hashes on request: ours as they are stored, others as they c
   ])
 })
 
-test('It is asked for by name, as NDJSON, with a recent login, and the history says so', async () => {
+test('Hashes must be requested explicitly, as NDJSON, with a recent login, and the history says so', async () => {
   const ask = (query: string, token = admin.token) => api.send('GET', `/v1/users/export?${query}`, { token })
   expect((await ask('format=ndjson')).text).not.toContain('password_hash')
   expect((await ask('format=csv&hashes=true')).body).toMatchObject({ code: 'invalid_input' })
@@ -89,7 +89,7 @@ describe('An import of that export', () => {
     return { target, by, results: body.data, logIn }
   }
 
-  test('gives the same people with the same passwords, where the key is the same', async () => {
+  test('gives the same people with the same passwords, if the key is the same', async () => {
     const { target, by, results, logIn } = await into({})
     expect(results.map(({ status, needs_reset }) => [status, needs_reset])).toEqual(
       Array.from({ length: 3 }, () => ['created', undefined]),
@@ -109,7 +109,7 @@ describe('An import of that export', () => {
     expect(await logIn('none@old.test', PASSWORD)).toBe(401)
   })
 
-  test('asks for new passwords, where it is another: ours are worth nothing there', async () => {
+  test('asks for new passwords if it is not: our hashes are useless there', async () => {
     const { results, logIn } = await into(await generate())
     expect(results.map(({ status, needs_reset }) => [status, needs_reset])).toEqual([
       ['created', true],

@@ -4,9 +4,9 @@ import type { Line } from '../../src/bulk/import/lines.ts'
 import type { Claims } from '../../src/sessions/access-tokens.ts'
 
 /*
- * An import in miniature: what is sent twice, lost, or held up on its way, beside other people's changes, in every order
- * there is. Each request looks, decides by the real functions, and writes; a batch without an answer is sent once more,
- * and whoever asked asks again after a 503.
+ * A small model of an import: requests that are sent twice, lost or delayed, beside other people's changes, in every
+ * possible order. Each request reads, decides by the real functions, and writes; a batch without an answer is sent
+ * again, and the caller asks again after a 503.
  */
 
 const LINES = [
@@ -26,16 +26,16 @@ interface Person extends Known {
 }
 interface State {
   people: Person[]
-  /** Which request is at it, from 1 on. */
+  /** The number of the request, from 1. */
   request: number
   phase: 'begin' | 'planned' | 'waiting' | 'answered' | 'given up'
   /** What the request has decided. */
   plan: Verdict[]
-  /** Sends of each request: still on their way, the last one made, and those that have come. */
+  /** For each request: sends under way, the last one made, and those that have arrived. */
   flying: [request: number, send: number][]
   sent: number
   newest: Record<number, number>
-  /** Requests whose batch is done, and those that were answered (a 503, too). */
+  /** Requests whose batch is done, and those that were answered (also with a 503). */
   done: number[]
   over: number[]
   othersLeft: number
@@ -62,7 +62,7 @@ const idOf = (request: number, at: number) => `r${request}-${at}`
 
 const acting = { actor: { role: 'admin' } as Claims, now: 0, isRecent: () => true, isErased: () => false }
 
-/** What others do: each at any time. */
+/** Changes by others, each at any time. */
 const OTHERS: ((state: State) => State | undefined)[] = [
   ...['a@old.test', 'b@old.test'].flatMap((address) => [
     (state: State) =>
@@ -96,7 +96,7 @@ function changeOf(state: State, address: string, change: Partial<Person>): State
   return { ...state, people: state.people.map((one) => (one === found ? { ...one, ...change } : one)) }
 }
 
-/** A send comes to the database: guarded as database/guard.ts does it, and each row by the unique indexes. */
+/** A send arrives in the database: guarded as in database/guard.ts, and each row by the unique indexes. */
 function land(state: State, [request, send]: [number, number]): State {
   const flying = state.flying.filter(([r, s]) => r !== request || s !== send)
   const newest = { ...state.newest, [request]: Math.max(send, state.newest[request] ?? 0) }
@@ -122,7 +122,7 @@ function land(state: State, [request, send]: [number, number]): State {
   return { ...state, people, flying, newest, done: [...state.done, request] }
 }
 
-/** What is said of each line once a send was answered. */
+/** The result of each line once a send was answered. */
 const answerOf = (state: State) =>
   LINES.map((line, at): Verdict & { made?: string } => {
     const verdict = state.plan[at]!
@@ -163,7 +163,7 @@ function* next(state: State): Generator<[name: string, state: State]> {
   }
 }
 
-/** What has to be so in every state, and after every step. */
+/** What must hold in every state, and after every step. */
 function flawIn(before: State, after: State): string | undefined {
   const { people } = after
   const alive = people.filter(({ deleted_at }) => deleted_at === null)

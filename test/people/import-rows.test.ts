@@ -13,7 +13,7 @@ beforeAll(async () => {
   admin = await api.actor({ role: 'admin' })
 })
 
-/** A tenth of a batch of people as they come: half of them proved, with an id of where they were, and metadata. */
+/** A tenth of a typical batch: half of them proved, with an external id and metadata. */
 const people = (count: number, mark: string) =>
   Array.from({ length: count }, (_, at) => ({
     email: `${mark}-${at}@rows.test`,
@@ -37,10 +37,10 @@ type Measured = Awaited<ReturnType<typeof send>>
 const sum = ({ calls }: Measured, rows: 'rowsRead' | 'rowsWritten') =>
   calls.flatMap(({ statements }) => statements).reduce((all, one) => all + one[rows], 0)
 
-/** Of one user: their row with its indexes and the total, what search keeps, and six of history. */
+/** For one user: the row with its indexes and the total, the search index, and six rows of history. */
 const MOST_WRITTEN_EACH = 20
 
-test('An import is two trips, and so many rows for each, however many there are', async () => {
+test('An import takes two trips, and a fixed number of rows for each user, however many there are', async () => {
   const [few, many] = [await send(people(10, 'few')), await send(people(500, 'many'))]
   for (const measured of [few, many]) {
     expect(measured.result.body.data.every(({ status }) => status === 'created')).toBe(true)
@@ -56,8 +56,8 @@ test('An import is two trips, and so many rows for each, however many there are'
   expect(sum(again, 'rowsWritten')).toBe(0)
 })
 
-test('With as many webhooks as there may be it is no more than that: each is owed one event, not one for each user', async () => {
-  // They rest, so that nothing is sent and the batch alone is measured.
+test('The maximum of webhooks changes little: each gets one event, not one for each user', async () => {
+  // They rest, so that nothing is sent, and only the batch is measured.
   await api.sql(`INSERT INTO webhooks (id, url, types, secret, created_at, updated_at, version, rested_at)
     SELECT 'hook-' || value, 'https://hooks.example.com/' || value, '["user.created","users.imported"]', 's', 1, 1, 1, 1
     FROM generate_series(1, 50)`)
@@ -80,7 +80,7 @@ test('With as many webhooks as there may be it is no more than that: each is owe
   await api.sql('DELETE FROM webhooks')
 })
 
-test('An answer that is lost costs nobody anything: the batch is asked for again, and was done once', async () => {
+test('A lost answer does no harm: the batch is sent again, and is done once', async () => {
   const lines = people(5, 'lost')
   await own.behave('libsql', { mode: 'reset-after', next: 1, only: 'BEGIN IMMEDIATE' })
   const { result } = await send(lines)
@@ -93,7 +93,7 @@ test('An answer that is lost costs nobody anything: the batch is asked for again
   expect([made!.n, told!.n]).toEqual([5, 5])
 })
 
-test('Whoever comes first by the same address, between the look and the write, is there and stays as they are', async () => {
+test('Somebody who takes the address between reading and writing stays as they are', async () => {
   const [line] = people(1, 'raced')
   const { result, wasHeld } = await own.between(
     () => send([line!, ...people(1, 'beside')]),

@@ -40,13 +40,13 @@ const unique = () => crypto.randomUUID().slice(0, 8)
 const address = () => `${unique()}@old.test`
 const rowOf = async (email: string) =>
   (await api.sql('SELECT * FROM users WHERE email = ? AND deleted_at IS NULL', [email]))[0]!
-/** `created`, `exists by address`, or the codes of what is wrong. */
+/** `created`, `exists by address`, or the codes of the errors. */
 const outcomes = ({ body }: Awaited<ReturnType<typeof send>>) =>
   body.data.map(({ status, by, errors }) =>
     errors ? errors.map(({ code }) => code).join() : [status, ...(by ? [`by ${by}`] : [])].join(' '),
   )
 
-test('An import makes users with all that they had, and one row of history for it and for each', async () => {
+test('An import makes users with all their data, and one row of history for itself and for each user', async () => {
   const [first, second] = [address(), address()]
   const answer = await send([
     {
@@ -111,7 +111,7 @@ test('An import makes users with all that they had, and one row of history for i
   )
 })
 
-test('The same lines again change nothing, and say by what each is known', async () => {
+test('The same lines again change nothing, and say how each user was recognised', async () => {
   const lines = [
     { email: address(), external_id: unique() },
     { email: address() },
@@ -128,7 +128,7 @@ test('The same lines again change nothing, and say by what each is known', async
   expect(await rowOf(lines[0]!.email)).toMatchObject({ metadata: null, version: 1 })
 })
 
-test('Who is who: one of another external id, two people, and an earlier line are conflicts', async () => {
+test('Another external id, two matching people and an earlier line are conflicts', async () => {
   const [a, b] = [
     { email: address(), external_id: unique() },
     { email: address(), external_id: unique() },
@@ -162,7 +162,7 @@ test('Who is who: one of another external id, two people, and an earlier line ar
   ])
 })
 
-test('An address that somebody signed up with and never proved is there, and said to be unproved', async () => {
+test('An address that somebody signed up with and never proved exists already, and is reported as unproved', async () => {
   const [squatted, own, known] = [address(), address(), address()]
   const external_id = unique()
   await api.person({ email: squatted, name: 'Squatter' })
@@ -180,7 +180,7 @@ test('An address that somebody signed up with and never proved is there, and sai
   const told = await send([lines[0]!, ...lines.slice(2)])
   expect(warned(dry)).toEqual(['exists address_unproved', 'invalid', 'exists', 'exists'])
   expect(warned(told)).toEqual(['exists address_unproved', 'exists', 'exists'])
-  // Who has not proved it either is in nobody's place.
+  // Somebody who has not proved it either takes nobody's place.
   expect(warned(await send([lines[1]!]))).toEqual(['exists'])
   expect(await rowOf(squatted)).toMatchObject({
     name: 'Squatter',
@@ -189,7 +189,7 @@ test('An address that somebody signed up with and never proved is there, and sai
   })
 })
 
-test('A dry run says the same, and writes nothing', async () => {
+test('A dry run reports the same, and writes nothing', async () => {
   const lines = [{ email: address() }, { email: admin.email }, {}, { email: address(), role: 'owner' }]
   const before = await api.sql(
     'SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM user_activity_logs)',
@@ -203,7 +203,7 @@ test('A dry run says the same, and writes nothing', async () => {
   expect(outcomes(await send(lines))).toEqual(outcomes(dry))
 })
 
-test('What is wrong with a line is said of that line, and keeps no other', async () => {
+test('An error in a line is reported for that line, and does not affect others', async () => {
   const good = { email: address() }
   const text = [
     '{"email": "a@old.test", "email": "b@old.test"}',
@@ -234,7 +234,7 @@ test('What is wrong with a line is said of that line, and keeps no other', async
 })
 
 describe('CSV', () => {
-  test('has the names in its first line, cells in quotes, and JSON in some', async () => {
+  test('has its column names in the first line, quoted cells, and JSON in some', async () => {
     const [one, other] = [address(), address()]
     const answer = await csv(
       [
@@ -258,7 +258,7 @@ describe('CSV', () => {
     expect(await rowOf(other)).toMatchObject({ name: 'Grace', external_id: null, metadata: null })
   })
 
-  test('with a quote that is never closed has a line that cannot come, and says so', async () => {
+  test('with an unclosed quote has an invalid line, and says so', async () => {
     const answer = await csv(`email,name\n${address()},Grace\n${address()},"Ada\n${address()},Edith\n`)
     expect(outcomes(answer)).toEqual(['created', 'invalid_row'])
     const [, swallowed] = answer.body.data
@@ -268,7 +268,7 @@ describe('CSV', () => {
     ])
   })
 
-  test('that is no UTF-8 is refused for that', async () => {
+  test('that is not UTF-8 is refused as such', async () => {
     const raw = new Uint8Array([0x65, 0xe4, 0x0a])
     const headers = { 'content-type': 'text/csv' }
     const answer = await api.send('POST', '/v1/users/import', { token: admin.token, raw, headers })
@@ -285,7 +285,7 @@ describe('CSV', () => {
     expect(await rowOf(email)).toMatchObject({ name: 'Lovelace; Ada', email_verified_at: expect.any(Number) })
   })
 
-  test('of names that are not known, or there twice, is refused as a whole', async () => {
+  test('with unknown or repeated column names is refused as a whole', async () => {
     for (const head of ['email,surname', 'email,email', '']) {
       const answer = await csv(`${head}\r\n${address()},x`)
       expect([head, answer.status, answer.body.code]).toEqual([head, 422, 'invalid_input'])
@@ -293,7 +293,7 @@ describe('CSV', () => {
   })
 })
 
-test('Of thousands of flaws a few are told', async () => {
+test('Only a few of thousands of errors are reported', async () => {
   const names = Array.from({ length: 5_000 }, (_, at) => `n${at}`)
   const members = Object.fromEntries(names.map((name) => [name, 1]))
   const { body } = await send([
@@ -309,7 +309,7 @@ test('Of thousands of flaws a few are told', async () => {
   expect(head.body).not.toHaveProperty('more_errors')
 })
 
-test('A body has 500 rows and a megabyte at most, and is NDJSON or CSV', async () => {
+test('A body has at most 500 rows and a megabyte, and is NDJSON or CSV', async () => {
   const lines = Array.from({ length: 501 }, () => ({ email: address() }))
   expect((await send(lines)).status).toBe(422)
   expect((await send([])).status).toBe(422)
@@ -320,7 +320,7 @@ test('A body has 500 rows and a megabyte at most, and is NDJSON or CSV', async (
   expect((await sendText('{}', { query: '?dry_run=1' })).status).toBe(422)
 })
 
-test('AZ4: a role and a factor take a proved address and a login of the last minutes', async () => {
+test('AZ4: a role or a factor needs a proved address and a recent login', async () => {
   const seed = crypto.getRandomValues(new Uint8Array(20))
   const totp = { secret: encodeBase32UpperCaseNoPadding(seed), digits: 6, period: 30, algorithm: 'SHA1' }
   const lines = () => [
@@ -338,7 +338,7 @@ test('AZ4: a role and a factor take a proved address and a login of the last min
     'address_not_verified',
     'created',
   ])
-  // A key is told no more than that: it cannot log in again.
+  // A key gets no more than that: it cannot log in again.
   const { key } = await addKey(api, admin, ['users:import'])
   expect(outcomes(await send(lines().slice(0, 1), { by: { token: key } }))).toEqual(['insufficient_scope'])
   const given = lines()
@@ -364,8 +364,8 @@ test('AZ4: a role and a factor take a proved address and a login of the last min
   expect(second.status, second.text).toBe(200)
 })
 
-describe('Whoever came with an authenticator app', () => {
-  /** Somebody who was imported with one, with a password that is known. */
+describe('A user imported with an authenticator app', () => {
+  /** Somebody imported with one, with a known password. */
   async function withApp() {
     const seed = crypto.getRandomValues(new Uint8Array(20))
     const email = address()
@@ -384,10 +384,10 @@ describe('Whoever came with an authenticator app', () => {
       body: { challenge: (await challengeOf(api, ada)).challenge, ...proof, ...more },
     })
 
-  test('gets ten recovery codes at the first complete sign-in, once, and each of them works', async () => {
+  test('gets ten recovery codes at the first complete sign-in, once, and each works', async () => {
     const { ada, seed } = await withApp()
     expect((await second(ada, { code: wrongCodeOf(seed) })).status).toBe(401)
-    // The step before this one is good, too.
+    // The previous step is valid, too.
     const first = await second(ada, { code: codeOf(seed, -1) })
     expect([first.status, first.body.recovery_codes]).toEqual([200, expect.any(Array)])
     const codes = first.body.recovery_codes!
@@ -402,7 +402,7 @@ describe('Whoever came with an authenticator app', () => {
     }
   })
 
-  test('gets them beside the cookie too, and of two at the same moment one of them', async () => {
+  test('gets them with the cookie too, and only one of two simultaneous sign-ins does', async () => {
     const { ada, seed } = await withApp()
     const byCookie = await second(ada, { code: codeOf(seed) }, { cookie: true })
     expect([byCookie.status, byCookie.body.recovery_codes?.length]).toEqual([200, 10])
@@ -410,12 +410,12 @@ describe('Whoever came with an authenticator app', () => {
     const other = await withApp()
     const both = await Promise.all([0, 1].map((at) => second(other.ada, { code: codeOf(other.seed, -at) })))
     const shown = both.flatMap(({ status, body }) => (status === 200 ? (body.recovery_codes ?? []) : []))
-    // What was shown is what works.
+    // The codes that were shown are those that work.
     expect(shown.length).toBe(10)
     expect((await second(other.ada, { recovery_code: shown[0] })).status).toBe(200)
   })
 
-  test('sees them on a page, which leads on, and can take them as a file', async () => {
+  test('sees them on a page, which leads on, and can download them', async () => {
     const { ada, seed } = await withApp()
     const jar = openJar(api)
     await jar.submit('/signin', '/signin', {
@@ -428,7 +428,7 @@ describe('Whoever came with an authenticator app', () => {
     const codes = [...page.text.matchAll(/<li><code>([a-z2-7-]+)<\/code>/g)].map(([, code]) => code!)
     expect([page.status, codes.length]).toEqual([200, 10])
     expect(page.text).toContain('<a class="button primary" href="/account/sessions">')
-    // Loading it anew sends the form again.
+    // Reloading sends the form again.
     const anew = await jar.post('/signin/factor', fields)
     expect([anew.status, anew.text]).toEqual([200, expect.stringContaining('You are signed in')])
     expect(anew.text).toContain('<a class="button primary" href="/account/sessions">')
@@ -462,7 +462,7 @@ test('Other factors are left out, with a warning', async () => {
   })
 })
 
-test('A proved address takes the invitation to it; one that is not leaves it', async () => {
+test('A proved address uses its invitation up; an unproved one does not', async () => {
   const [proved, not] = [address(), address()]
   for (const email of [proved, not])
     await api.send('POST', '/v1/invitations', { token: admin.token, body: { email } })
@@ -485,7 +485,7 @@ test('A proved address takes the invitation to it; one that is not leaves it', a
   expect(JSON.parse(row!.details as string)).toMatchObject({ reason: 'has_account' })
 })
 
-test('Whoever was imported and has proved nothing stays, and keeps what they choose as they prove it', async () => {
+test('An imported user who has proved nothing stays, and keeps the password they choose when they prove the address', async () => {
   const email = address()
   await send([{ email, created_at: '2001-01-01T00:00:00Z' }])
   const { id, password_is_given } = await rowOf(email)
@@ -498,7 +498,7 @@ test('Whoever was imported and has proved nothing stays, and keeps what they cho
   expect(due!.n).toBe(0)
 })
 
-test('AZ4: of a script, a role takes what its user has proved at the device, in the last minutes', async () => {
+test('AZ4: when a script imports a role, its user must have approved the device within the last minutes', async () => {
   const scope = 'users:import'
   const { client, sessionId: sid } = await letApp(api, admin, { scope })
   const [{ token_epoch: epoch }] = (await api.sql('SELECT token_epoch FROM users WHERE id = ?', [

@@ -43,12 +43,12 @@ const send = (lines: object[], query = '') =>
     raw: lines.map((line) => JSON.stringify(line)).join('\n'),
     headers: { 'content-type': 'application/x-ndjson' },
   })
-/** Of each line; of an import that was refused as a whole its status and code. */
+/** Of each line; if the whole import was refused, its status and code. */
 const codes = ({ status, body }: Awaited<ReturnType<typeof send>>) =>
   status === 200
     ? body.data.map((line) => line.errors?.map(({ code }) => code).join() ?? line.status)
     : [`${status} ${body.code}`]
-/** Of nobody, not of an earlier try either. */
+/** Unused, also by an earlier attempt. */
 const fresh = () => `${crypto.randomUUID()}@old.test`
 const entries = async () => (await readLedger(openForCron(api.bindings, createExecutionContext())))!
 const entriesOf = async (id: string) =>
@@ -58,7 +58,7 @@ const entriesOf = async (id: string) =>
 
 describe('Whoever was erased', () => {
   testOfRedis(
-    'is known before the answer, by their address and external id, and by no word of either',
+    'is in the ledger before the answer, found by address and external id, but with neither in plain text',
     async () => {
       const before = (await api.redis('KEYS', '*erased:*')) as string[]
       const external_id = crypto.randomUUID()
@@ -86,7 +86,7 @@ describe('Whoever was erased', () => {
   )
 
   testOfRedis(
-    'comes back by the page of the import where its box is ticked when the lines are checked, and not else',
+    'only comes back through the import page if its box is ticked when the lines are checked',
     async () => {
       const ada = await api.person({ email: `${crypto.randomUUID()}@old.test`, email_verified_at: 1 })
       expect((await erase(ada.id)).status).toBe(204)
@@ -100,7 +100,7 @@ describe('Whoever was erased', () => {
       const looked = await post({ act: 'check', include_erased: 'on' })
       expect(looked.text).toMatch(/name="include_erased"[^>]*checked/)
       const checked = checkedIn(looked.text)
-      // What was looked at with it is not imported without it.
+      // Lines that were checked with it are not imported without it.
       expect((await post({ act: 'import', checked })).text).toContain('1 cannot come')
       expect((await post({ act: 'import', checked, include_erased: 'on' })).text).toContain('1 person came')
       expect(await api.sql('SELECT 1 FROM users WHERE email = ?', [ada.email])).toHaveLength(1)
@@ -108,7 +108,7 @@ describe('Whoever was erased', () => {
   )
 
   testOfRedis(
-    'while Redis is away, is owed: an import knows, and cron tells it once Redis is back',
+    'is recorded as owed while Redis is unavailable: imports respect that, and cron tells Redis once it is back',
     async () => {
       const ada = await api.person()
       await own.behave('redis', { mode: 'down' })
@@ -118,7 +118,7 @@ describe('Whoever was erased', () => {
       await cron()
       expect(await owed()).toBeGreaterThan(0)
       await own.behave('redis', { mode: 'pass' })
-      // As many failures as make it rest.
+      // As many failures as make us stop asking Redis for a while.
       await new Promise((resolve) => setTimeout(resolve, 5500))
       expect(codes(await send([{ email: ada.email }]))).toEqual(['erased'])
       await cron()
@@ -127,7 +127,7 @@ describe('Whoever was erased', () => {
     },
   )
 
-  testOfRedis('is in the way of no other line of the same list', async () => {
+  testOfRedis('does not block other lines of the same list', async () => {
     const [external_id, another] = [crypto.randomUUID(), crypto.randomUUID()]
     const ada = await api.person({ external_id, email_verified_at: 1 })
     expect((await erase(ada.id)).status).toBe(204)
@@ -142,7 +142,7 @@ describe('Whoever was erased', () => {
     expect(codes(answer)).toEqual(['erased', 'erased', 'erased', 'created', 'conflict'])
   })
 
-  testOfRedis('by time is owed as well, by an address that they had proved', async () => {
+  testOfRedis('by expiry is owed as well, by an address that they had proved', async () => {
     const ada = await api.person({ deleted_at: 1, email_verified_at: 1, external_id: crypto.randomUUID() })
     const unproved = { email_verified_at: null, external_id: crypto.randomUUID() }
     const left = await api.person({ ...unproved, deleted_at: 1 })
@@ -168,7 +168,7 @@ describe('Whoever was erased', () => {
     }
   })
 
-  testOfRedis('is kept nowhere, and asked of nobody, where no backups are kept', async () => {
+  testOfRedis('is not recorded or looked up if no backups are kept', async () => {
     const without = openApi({ ...own.bindings, BACKUPS_KEPT_DAYS: '0' })
     const ada = await api.person()
     const path = `/v1/users/${ada.id}?hard=true`
@@ -185,7 +185,7 @@ describe('Whoever was erased', () => {
 })
 
 testOfRedis(
-  'What makes an account safer is told within a minute, by id and time; what does not is left out',
+  'What makes an account safer is in the ledger within a minute, by id and time; the rest is left out',
   async () => {
     const ada = await api.actor({ role: 'manager', email_verified_at: 1 })
     const eve = await api.actor({ email_verified_at: 1 })
@@ -201,7 +201,7 @@ testOfRedis(
     expect(await entriesOf(eve.id)).toContain('password.changed')
     expect(await entriesOf(ada.id)).toEqual(['user.role_changed', 'user.disabled'])
     const all = await entries()
-    // Told again it says nothing twice; emptied it is told all that the history knows.
+    // Reported again it repeats nothing; after Redis was emptied, everything in the history is reported.
     await cron()
     expect(await entries()).toEqual(all)
     await api.redis('FLUSHALL')
@@ -210,13 +210,13 @@ testOfRedis(
   },
 )
 
-describe('The history is read on', () => {
+describe('The history continues to be read', () => {
   beforeEach(async () => {
     own = await freshUpstreams()
     api = openApi(own.bindings)
   })
   const someone = () => crypto.randomUUID()
-  /** So many rows of one millisecond. */
+  /** This many rows within one millisecond. */
   const happen = (atMs: number, userId: string, action = 'user.disabled', details: object = {}, count = 1) =>
     api.sql(
       `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
@@ -239,7 +239,7 @@ describe('The history is read on', () => {
   }
 
   testOfRedis.for(['user.disabled', 'user.purged'])(
-    'behind 11000 rows of %s, told or not, however fast they came',
+    'after 11000 rows of %s, reported or not, however fast they came',
     async (action) => {
       const ada = someone()
       const before = Date.now() - HOUR_MS
@@ -251,7 +251,7 @@ describe('The history is read on', () => {
   )
 
   testOfRedis.for(['null', '', '[1', '"x"', '{"role":null}', '{"role":"x"}'])(
-    'behind a row whose details are no words of ours: %j',
+    'after a row with foreign details: %j',
     async (details) => {
       const [ada, eve] = [someone(), someone()]
       await api.sql(
@@ -265,7 +265,7 @@ describe('The history is read on', () => {
     },
   )
 
-  testOfRedis('past rows that are none of this program, wherever they sort', async () => {
+  testOfRedis('after rows of other programs, wherever they sort', async () => {
     const [ada, eve, dora] = [someone(), someone(), someone()]
     const own = () => firstIdAt(Date.now())
     for (const [id, userId, details] of [
@@ -294,7 +294,7 @@ describe('The history is read on', () => {
     expect(told.map(({ userId }) => userId)).not.toContain(ada)
   })
 
-  testOfRedis('behind a row whose details are no UTF-8, and so is the list of everybody', async () => {
+  testOfRedis('after a row whose details are not UTF-8, and so does the list of everybody', async () => {
     const [ada, eve] = [someone(), someone()]
     admin = await api.actor({ role: 'admin', email_verified_at: 1 })
     await api.sql(
@@ -311,7 +311,7 @@ describe('The history is read on', () => {
     expect(listed.body.data).toContainEqual(expect.objectContaining({ user_id: eve, details: {} }))
   })
 
-  testOfRedis('and takes no more of the details than ids: neither into Redis nor into the log', async () => {
+  testOfRedis('and only ids are taken from the details, into Redis and into the log', async () => {
     const [ada, id] = [someone(), someone()]
     const long = `https://app.test/${'a'.repeat(2000)}`
     for (const about of [
@@ -342,13 +342,13 @@ describe('The history is read on', () => {
     return lines.filter(({ code }) => code === 'ledger_behind').map(({ minutes }) => minutes)
   }
 
-  testOfRedis('and where it is an hour behind that is said: not of a long history at first', async () => {
+  testOfRedis('and being an hour behind is reported, but not for a long history at first', async () => {
     const before = Date.now() - 2 * HOUR_MS
     await happen(before, someone(), 'user.disabled', {}, 20_001)
     expect(await behind()).toEqual([])
     expect(await behind()).toEqual([120])
     expect(await behind()).toEqual([])
-    // Of erasures that are owed there is no time; and after a quiet day the first row is told at once.
+    // Owed erasures have no time, and after a quiet day the first row is reported at once.
     vi.useFakeTimers({ toFake: ['Date'] })
     vi.setSystemTime(Date.now() + DAY_MS)
     await api.sql(
@@ -360,23 +360,23 @@ describe('The history is read on', () => {
     expect(await owed()).toBe(1)
   })
 
-  testOfRedis('nor is that silent where Redis answers, and takes nothing', async () => {
+  testOfRedis('and it is reported if Redis answers, but accepts nothing', async () => {
     await happen(Date.now() - MINUTE_MS, someone())
     await cron()
     const [place] = (await api.redis('KEYS', '*:ledger_place')) as string[]
     await api.redis('DEL', place!)
-    // To the one who asks for it there is none, and to the script it is an error.
+    // The caller gets none, and for the script it is an error.
     await api.redis('LPUSH', place!, 'x')
     expect(await behind()).toEqual([])
     await happen(Date.now() - 2 * HOUR_MS, someone())
     expect(await behind()).toEqual([120])
   })
 
-  testOfRedis('nor where the history cannot be read', async () => {
+  testOfRedis('and if the history cannot be read', async () => {
     await happen(Date.now() - 2 * HOUR_MS, someone())
     const fail = () => own.behave('libsql', { mode: 'status', status: 500, only: 'ledger_owed' })
     await fail()
-    // Of a ledger that has not begun nothing is known, and while it first reads what there is, it is behind.
+    // Nothing is known about a ledger that has not begun; during its first pass it counts as behind.
     expect(await behind()).toEqual([])
     await happen(Date.now() - DAY_MS, someone(), 'user.disabled', {}, 1001)
     await own.behave('libsql', { mode: 'status', status: 500, only: 'ledger_owed', after: 1 })
@@ -389,7 +389,7 @@ describe('The history is read on', () => {
     expect(await behind()).toEqual([])
   })
 
-  testOfRedis('where a row is of a clock that is ahead', async () => {
+  testOfRedis('after a row from a clock that is ahead', async () => {
     const [ada, eve] = [someone(), someone()]
     await happen(Date.now() + DAY_MS, ada)
     await cron()
@@ -399,31 +399,28 @@ describe('The history is read on', () => {
     expect(await entriesOf(eve)).toEqual(['user.disabled'])
   })
 
-  testOfRedis(
-    'and what is known is neither told nor logged again, but what was written late is',
-    async () => {
-      const [ada, eve, dora] = [someone(), someone(), someone()]
-      const now = Date.now()
-      await happen(now, ada)
-      expect(await logged(cron)).toEqual([expect.stringContaining(ada)])
+  testOfRedis('and known rows are neither reported nor logged again, but late ones are', async () => {
+    const [ada, eve, dora] = [someone(), someone(), someone()]
+    const now = Date.now()
+    await happen(now, ada)
+    expect(await logged(cron)).toEqual([expect.stringContaining(ada)])
+    expect(await logged(cron)).toEqual([])
+    await happen(now - MINUTE_MS, eve)
+    expect(await logged(cron)).toEqual([expect.stringContaining(eve)])
+    vi.useFakeTimers({ toFake: ['Date'] })
+    for (const minutes of [5, 10]) {
+      vi.setSystemTime(now + minutes * MINUTE_MS)
       expect(await logged(cron)).toEqual([])
-      await happen(now - MINUTE_MS, eve)
-      expect(await logged(cron)).toEqual([expect.stringContaining(eve)])
-      vi.useFakeTimers({ toFake: ['Date'] })
-      for (const minutes of [5, 10]) {
-        vi.setSystemTime(now + minutes * MINUTE_MS)
-        expect(await logged(cron)).toEqual([])
-      }
-      await happen(now - 4 * MINUTE_MS, dora)
-      vi.setSystemTime(now + 12 * MINUTE_MS)
-      expect(await logged(cron)).toEqual([expect.stringContaining(dora)])
-      vi.setSystemTime(now + 16 * MINUTE_MS)
-      expect(await logged(cron)).toEqual([])
-      for (const one of [ada, eve, dora]) expect(await entriesOf(one)).toEqual(['user.disabled'])
-    },
-  )
+    }
+    await happen(now - 4 * MINUTE_MS, dora)
+    vi.setSystemTime(now + 12 * MINUTE_MS)
+    expect(await logged(cron)).toEqual([expect.stringContaining(dora)])
+    vi.setSystemTime(now + 16 * MINUTE_MS)
+    expect(await logged(cron)).toEqual([])
+    for (const one of [ada, eve, dora]) expect(await entriesOf(one)).toEqual(['user.disabled'])
+  })
 
-  testOfRedis('and what Redis was told is logged, where its answer was lost as well', async () => {
+  testOfRedis('and what Redis was told is logged, even if its answer was lost', async () => {
     const ada = someone()
     await happen(Date.now(), ada)
     const resources = openForCron(api.bindings, createExecutionContext())
@@ -438,7 +435,7 @@ describe('The history is read on', () => {
     expect(await logged(cron)).toEqual([])
   })
 
-  testOfRedis('and by whom reads it none is passed over, while cron takes old ones away', async () => {
+  testOfRedis('and readers of the ledger miss no entry while cron removes old ones', async () => {
     const now = Date.now()
     await happen(now - HOUR_MS, someone(), 'user.disabled', {}, 1500)
     for (let runs = 0; runs < 2; runs++) await cron()
@@ -457,7 +454,7 @@ describe('The history is read on', () => {
     expect(read).toEqual(all.slice(100))
   })
 
-  testOfRedis('where Redis is emptied between its steps, from the beginning', async () => {
+  testOfRedis('from the beginning, if Redis is emptied between its steps', async () => {
     const [ada, eve] = [someone(), someone()]
     await happen(Date.now() - HOUR_MS, ada)
     await cron()
@@ -479,7 +476,7 @@ describe('The history is read on', () => {
     expect(await entriesOf(eve)).toEqual(['user.disabled'])
   })
 
-  testOfRedis('and what was taken back from an app names the app', async () => {
+  testOfRedis('and a withdrawn consent names the app', async () => {
     const ada = someone()
     const [near, far] = [someone(), 'https://app.test/client.json']
     for (const client_id of [near, far])
@@ -487,7 +484,7 @@ describe('The history is read on', () => {
     const lines = await logged(cron)
     const abouts = (await entries()).filter(({ userId }) => userId === ada).map(({ about }) => about)
     expect(abouts.sort()).toEqual([near, far].sort())
-    // A URL is somebody's own words.
+    // Somebody chose the words in a URL.
     expect(lines.join('\n')).toContain(near)
     expect(lines.join('\n')).not.toContain('https:')
   })

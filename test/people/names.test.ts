@@ -41,7 +41,7 @@ test.each([
   ['Ёлка Йод', 'елка иод'],
   ['ΆΝΝΑ', 'αννα'],
   ['Οδυσσεύς', 'οδυσσευσ'],
-  // Marks of other scripts are letters of their own.
+  // Marks of other scripts are separate letters.
   ['がく', 'がく'],
   ['한국', '한국'],
   ['हिन्दी', 'हिन्दी'],
@@ -51,7 +51,7 @@ test.each([
 })
 
 describe('A search', () => {
-  test('finds what accents hide, and what is written as it is asked for', async () => {
+  test('finds names with and without accents, and exact ones', async () => {
     const { make, found, list } = await open()
     for (const name of ['Älva Öberg', 'Alva Berg', 'Łukasz Straßer', 'Ørsted', 'Nguyễn Văn An'])
       await make(name)
@@ -63,7 +63,7 @@ describe('A search', () => {
     expect(await found('orsted')).toEqual(['Ørsted'])
     expect(await found('nguyen van')).toEqual(['Nguyễn Văn An'])
     expect(await found('zzz')).toEqual([])
-    // Capitals and small letters are one, of what is folded too; what is asked for with accents finds names that have some.
+    // Upper and lower case are the same, also of folded letters; a search with accents finds names that have them.
     for (const q of ['STRASSE', 'STRAẞE', 'straße'])
       expect([q, await found(q)]).toEqual([q, ['Łukasz Straßer']])
     for (const q of ['ØRSTED', 'ørsted', 'ÖRSTED']) expect([q, await found(q)]).toEqual([q, ['Ørsted']])
@@ -71,7 +71,7 @@ describe('A search', () => {
       expect([q, await found(q)]).toEqual([q, ['Łukasz Straßer']])
     for (const q of ['älv', 'ÁLV', 'A\u0308lv']) expect([q, await found(q)]).toEqual([q, ['Älva Öberg']])
     expect(await found('Ölva')).toEqual([])
-    // Whoever is found both ways is there once, and pages go on behind one another.
+    // Somebody who is found both ways is listed once, and pages continue correctly.
     const first = (await list('q=ber&limit=1')).body
     const second = (await list(`q=ber&limit=1&cursor=${first.pagination.next_cursor}`)).body
     expect([first, second].map(({ data }) => data.map(({ name }) => name))).toEqual([
@@ -81,7 +81,7 @@ describe('A search', () => {
     expect(second.pagination.next_cursor).toBeNull()
   })
 
-  test('by role, state and address goes the same way', async () => {
+  test('by role, state and address works the same way', async () => {
     const { make, found, api, admin } = await open()
     const id = await make('Zoë', { role: 'manager', email: 'zoe@names.test' })
     await make('Zoé', { email: 'other@names.test' })
@@ -117,9 +117,9 @@ test('Names sort as people expect, forwards and back, page by page', async () =>
 })
 
 describe('A key', () => {
-  test('that is cut has no half of a character in it, which nothing could store', async () => {
+  test('that is cut contains no half character, which could not be stored', async () => {
     const { make, found, api, clean } = await open()
-    // A ligature of eighteen letters, as many times as go in, and then characters of two units.
+    // A ligature of eighteen letters, as often as it fits, and then characters of two units.
     const name = (last: string) => `${'\ufdfa'.repeat(28)}${last}${'😀'.repeat(10)}`
     for (const last of ['a', 'ab']) {
       expect(foldName(name(last)).isWellFormed()).toBe(true)
@@ -131,14 +131,14 @@ describe('A key', () => {
     expect(await api.sql('SELECT 1 FROM users WHERE name = ? AND name_fold IS NULL', [name('b')])).toEqual([])
   })
 
-  test('of Greek has one sigma, wherever in a word it stands', async () => {
+  test('of a Greek name has one form of sigma, wherever in a word it is', async () => {
     const { make, found } = await open()
     await make('Θεόδωρος Ψάλτης')
     for (const q of ['θεοδωροσ', 'ΘΕΟΔΩΡΟΣ', 'Θεόδωρος', 'ψαλτησ'])
       expect([q, await found(q)]).toEqual([q, ['Θεόδωρος Ψάλτης']])
   })
 
-  test('goes with its name: renamed, a user is found by the new one alone', async () => {
+  test('changes with its name: a renamed user is only found by the new one', async () => {
     const { make, found, api, admin } = await open()
     const id = await make('Älva')
     const rename = (name: string) =>
@@ -151,7 +151,7 @@ describe('A key', () => {
     expect(await api.sql('SELECT 1 FROM names_fts')).toEqual([])
   })
 
-  test('of a name that the version before has written is made by clean-up; until then the name is its own', async () => {
+  test('of a name written by the previous version is made by clean-up; until then the name is its own key', async () => {
     const { api, found, clean } = await open()
     const before = await api.person({ name: 'Älva' })
     await api.person({ name: 'Åsa' })
@@ -160,18 +160,18 @@ describe('A key', () => {
     expect([await found('alva'), await found('asa')]).toEqual([['Älva'], ['Åsa']])
     await api.sql('UPDATE users SET name = ? WHERE id = ?', ['Émile', before.id])
     expect([await found('alva'), await found('Émile')]).toEqual([[], ['Émile']])
-    // Nothing is left of the name before.
+    // Nothing is left of the former name.
     expect(await api.sql("SELECT 1 FROM users WHERE name_fold LIKE '%lva%'")).toEqual([])
     await clean()
     expect(await found('emile')).toEqual(['Émile'])
     expect(await api.sql("SELECT 1 FROM users WHERE name GLOB '*[^ -~]*' AND name_fold IS NULL")).toEqual([])
   })
 
-  test('is right whatever the order in which two versions write names and clean-up makes keys', async () => {
+  test('is correct in whatever order two versions write names and clean-up makes keys', async () => {
     const { api } = await open()
     const { id } = await api.person({ name: 'Älva' })
     const names = ['Älva', 'Åsa', 'asa']
-    /** What each does: this version, the one before, and clean-up, whose look may be long past as it writes. */
+    /** The steps of this version, of the previous one, and of clean-up, which may write long after it has read. */
     const steps: (() => Promise<unknown>)[] = names.flatMap((name) => [
       () => api.sql('UPDATE users SET name = ?, name_fold = ? WHERE id = ?', [name, foldOf(name), id]),
       () => api.sql('UPDATE users SET name = ? WHERE id = ?', [name, id]),
@@ -189,7 +189,7 @@ describe('A key', () => {
       )
       const { name, name_fold, name_key, found } = row as Record<string, string>
       const kept = JSON.parse(found!)
-      // The key of this name or none, and the index has what the row has.
+      // The key of this name or none, and the index matches the row.
       expect([null, foldOf(name!)]).toContain(name_fold)
       expect(name_key).toBe(name_fold === null ? name : foldName(name!))
       expect(kept).toEqual(name_fold === null ? [] : [foldName(name!)])

@@ -12,7 +12,7 @@ import { migrate } from '../../scripts/migrate.ts'
 import { expectInvariants } from '../support/invariants.ts'
 import { rounds } from '../support/rounds.ts'
 
-/** Processes that die in the middle of work, and clients that go away. Nothing that was acknowledged is lost. */
+/** Processes that die while they work, and clients that go away. Nothing that was acknowledged may be lost. */
 const ROOT = resolve(import.meta.dirname, '../..')
 const LONG_MS = rounds(400_000, 1_800_000)
 const CLIENTS = 10
@@ -39,7 +39,7 @@ beforeAll(async () => {
     UPSTASH_REDIS_REST_URL: upstash.url,
     UPSTASH_REDIS_REST_TOKEN: upstash.token,
     ISSUER: 'https://roster.test',
-    REFRESH_GRACE_SECONDS: '300', // The development server takes longer to come back than an edge does.
+    REFRESH_GRACE_SECONDS: '300', // The development server takes longer to restart than the edge.
   }
   writeFileSync(
     envFile,
@@ -75,12 +75,12 @@ interface Client {
   email: string
   token: string
   refreshToken: string
-  /** The last name whose change was acknowledged, and the one that is on its way. */
+  /** The last name whose change was acknowledged, and the one under way. */
   name: string
   next: string
 }
 
-/** One request; undefined when nobody answered. */
+/** One request; undefined without an answer. */
 async function send(
   method: string,
   path: string,
@@ -104,12 +104,12 @@ async function send(
   }
 }
 
-/** What a good client does: sends it again until there is an answer, other than a 503 or a 429. */
+/** What a good client does: repeats it until there is an answer other than a 503 or a 429. */
 async function persist(...request: Parameters<typeof send>) {
   for (;;) {
     const answer = await send(...request)
     if (answer && answer.status < 500 && answer.status !== 429) return answer
-    // While the development server comes back it answers on its own, with its own errors.
+    // While the development server restarts, it answers with its own errors.
     await delay(answer?.status === 429 ? 1000 : 100)
   }
 }
@@ -122,7 +122,7 @@ async function signUp(index: number): Promise<Client> {
   const email = `client-${index}@people.test`
   const password = 'seven brown foxes read'
   const signedUp = await persist('POST', '/v1/auth/signup', { email, password, name: 'Ada' }, { ip })
-  // What was sent again, as its answer came too late for us, is there already.
+  // A repeat, because the answer was too late for us, finds it done.
   expect([201, 409]).toContain(signedUp.status)
   const { status, body } = await persist('POST', '/v1/auth/login', { email, password }, { ip })
   expect(status).toBe(200)
@@ -147,7 +147,7 @@ const refresh = async (client: Client) => {
   client.refreshToken = answer.body.refresh_token!
 }
 
-/** Writes without a pause while `meanwhile` goes on, and then checks that everything acknowledged is there. */
+/** Writes without a pause during `meanwhile`, and then checks that everything acknowledged is there. */
 async function underWrites(meanwhile: () => Promise<void>) {
   const all = await theClients()
   let isOver = false
@@ -180,7 +180,7 @@ async function expectNothingLost(all: Client[]) {
 }
 
 test(
-  'Fault 6, Fault 21: the Worker is killed in the middle of writes: none is half done, none acknowledged is lost',
+  'Fault 6, Fault 21: if the Worker is killed during writes, none is half done, and none acknowledged is lost',
   () =>
     underWrites(async () => {
       for (let round = 0; round < rounds(1, 5); round++) {
@@ -193,7 +193,7 @@ test(
 )
 
 test(
-  'Fault 9: the database is killed in the middle of writes, and comes back with everything acknowledged',
+  'Fault 9: if the database is killed during writes, it comes back with everything acknowledged',
   () =>
     underWrites(async () => {
       const where = { dir: join(home, 'database'), port: Number(new URL(sqld.url).port) }

@@ -18,11 +18,11 @@ afterAll(async () => {
   rmSync(home, { recursive: true, force: true })
 })
 
-test('SC3: over TLS, a server that somebody vouches for gets the mail', async () => {
+test('SC3: over TLS, a server with a trusted certificate gets the mail', async () => {
   const certificate = makeCertificate()
   const authority = join(home, 'authority.pem')
   writeFileSync(authority, certificate.ca)
-  // Of the process that starts the runtime: it trusts this authority besides.
+  // For the process that starts the runtime: it trusts this authority as well.
   process.env.NODE_EXTRA_CA_CERTS = authority
   const mails = await startMailServer(certificate)
   const database = await startSqld({ dir: join(home, 'database') })

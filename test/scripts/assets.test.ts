@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 const PUBLIC = resolve(import.meta.dirname, '../../public')
 const files = readdirSync(PUBLIC).map((name) => ({ name, text: readFileSync(join(PUBLIC, name), 'utf8') }))
 
-test('AC4: what pages load names no other origin, and keeps nothing in the browser', () => {
+test('AC4: what pages load refers to no other origin, and stores nothing in the browser', () => {
   for (const { name, text } of files) {
     // But for which passkey was tried, until the next page has told the authenticator what is left.
     const allowed = text
@@ -17,7 +17,7 @@ test('AC4: what pages load names no other origin, and keeps nothing in the brows
   }
 })
 
-test('AC1: nothing that pages load makes markup of text', () => {
+test('AC1: nothing that pages load turns text into markup', () => {
   for (const { name, text } of files) {
     expect(text, name).not.toMatch(
       /innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function/,

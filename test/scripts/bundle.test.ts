@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { BUNDLE_BUDGET_BYTES, buildBundle } from '../../bench/bundle.ts'
 
-test('The Worker that is deployed weighs no more than its budget', () => {
+test('The deployed Worker is no larger than its budget', () => {
   const { modules, gzipBytes, packages } = buildBundle()
   expect(packages.map(([name]) => name)).toContain('hono') // It is the real thing.
   expect(gzipBytes).toBeLessThanOrEqual(BUNDLE_BUDGET_BYTES)

@@ -44,7 +44,7 @@ function checkWith(source: string, report: object = {}): string {
 
 const NO_PROOF = 'XX1 has no test: The sun rises.'
 
-test('A test that is there is a proof, until it was run', () => {
+test('A test counts as a proof until it is run', () => {
   expect(checkWith(PROOF)).toBe('')
 })
 
@@ -68,11 +68,11 @@ test.each([
 })
 
 test.each([PROOF.replaceAll(/^/gm, '// '), `/* ${PROOF} */`, `\n${PROOF.replace('test(', '// test(')}`])(
-  'A test that is commented out is none: %j',
+  'A test that is commented out is not a proof: %j',
   (source) => expect(checkWith(source)).toContain(NO_PROOF),
 )
 
-test('A test that was run is a proof only if it passed, as its file is now', () => {
+test('A test that was run is only a proof if it passed, as long as its file is unchanged', () => {
   const digest = createHash('sha256').update(PROOF).digest('hex')
   const reportOf = (...states: string[]) => ({
     'test/sun.test.ts': { digest, seconds: 1, tests: states.map((state) => ({ names: [NAME], state })) },

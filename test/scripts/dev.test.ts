@@ -122,7 +122,7 @@ async function expectAllEnded(lines: string[]) {
 /** The value behind a label, on a line of its own. */
 const printed = (lines: string[], label: RegExp) => lines.map((line) => label.exec(line)?.[1]).find(Boolean)
 
-test('npm run dev: ready, with an administrator; a second start finds what the first left; Ctrl-C leaves nothing', async () => {
+test('npm run dev: it is ready, with an administrator; a second start finds what the first left; Ctrl-C leaves no process', async () => {
   const port = await freePort()
   const first = await start({ PORT: String(port) })
   expect(first.lines.at(-1)).toBe(`ready http://127.0.0.1:${port}`)
@@ -254,7 +254,7 @@ async function expectCheckpoint(lines: string[]) {
   db.close()
 }
 
-describe('what cannot work is said at once, in a sentence', () => {
+describe('what cannot work is reported at once, in a sentence', () => {
   const refuse = async (env: Record<string, string>, ...args: string[]) => {
     const refused = await start({ ROSTER_STATE: join(home, 'other'), ...env }, ...args)
     expect([refused.url, await refused.exited]).toEqual([undefined, 1])
@@ -262,7 +262,7 @@ describe('what cannot work is said at once, in a sentence', () => {
     return refused.lines.join('\n').trim()
   }
 
-  test('a port that is none, and one that was asked for and is taken', async () => {
+  test('an invalid port, and one that was asked for and is taken', async () => {
     expect(await refuse({ PORT: '70000' })).toBe('PORT is not a port.')
     const occupant = createServer()
     const taken = await listen(occupant)
@@ -272,14 +272,14 @@ describe('what cannot work is said at once, in a sentence', () => {
     occupant.close()
   })
 
-  test('PW1: a weak ADMIN_PASSWORD, as everywhere; an address that is none; an option that nobody knows', async () => {
+  test('PW1: a weak ADMIN_PASSWORD, an invalid address, and an unknown option', async () => {
     expect(await refuse({ ADMIN_PASSWORD: 'password1234' })).toMatch(/^ADMIN_PASSWORD: .*too common/)
     expect(await refuse({ ADMIN_EMAIL: 'nobody' })).toMatch(/^ADMIN_EMAIL: nobody is not/)
     expect(await refuse({}, '--rest')).toContain("Unknown option '--rest'")
     expect(existsSync(join(home, 'other'))).toBe(false)
   })
 
-  test('SC1: a setting that is unfit, with its name and the file it came from; a file that is broken, and how to begin anew', async () => {
+  test('SC1: an invalid setting, with its name and its file; a broken file, and how to start again', async () => {
     const state = join(home, 'broken')
     mkdirSync(state)
     const write = (text: string) => writeFileSync(join(state, 'secrets.json'), text)
@@ -329,7 +329,7 @@ describe('what cannot work is said at once, in a sentence', () => {
   })
 })
 
-test('Of many who claim one directory at once, one has it', async () => {
+test('Of many who claim one directory at once, one gets it', async () => {
   const dir = join(home, 'claimed')
   mkdirSync(dir)
   // One that was left behind by a process that is gone.

@@ -44,7 +44,7 @@ test.each(documents)('Every link in %s leads to a file, and to a heading in it',
 })
 
 test.each(documents.filter((file) => !LEFT_OUT.includes(file)))(
-  'Every script and every file that %s names is there',
+  'Every script and file that %s names exists',
   (file) => {
     const text = read(file)
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
@@ -60,7 +60,7 @@ test.each(documents.filter((file) => !LEFT_OUT.includes(file)))(
 )
 
 test.each(documents.filter((file) => !LEFT_OUT.includes(file)))(
-  'Every option that %s gives to a script is one',
+  'Every script option in %s exists',
   (file) => {
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
     const isKnown = (name: string, option: string) => {

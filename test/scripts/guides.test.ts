@@ -96,7 +96,7 @@ test('docs/api-keys.md: a key reads users', async () => {
   expect(answer).toMatchObject({ status: 200, body: { data: expect.any(Array) } })
 })
 
-test('docs/settings.md: a program says who may not sign up', async () => {
+test('docs/settings.md: a program blocks sign-ups', async () => {
   const [answer] = follow('docs/settings.md', [0, 1], { TOKEN: await logIn() })
   expect(answer).toMatchObject({ status: 204 })
 })

@@ -98,7 +98,7 @@ describe('a step that is out of order', () => {
     },
   )
 
-  test.each(names)('CK2: %s: a state is what it is wherever its entries stand', async (name) => {
+  test.each(names)('CK2: %s: a state is recognised wherever its entries are', async (name) => {
     const { turn, count } = rotations[name]
     let value = (await generate())[name]
     for (let round = 0; round < 4; round++)
@@ -107,7 +107,7 @@ describe('a step that is out of order', () => {
     expect(count(await turn(value, 'retire'))).toBe(1)
   })
 
-  test('CK2: entries of before they had dates: one can be replaced, of two nobody can tell which is newer', async () => {
+  test('CK2: one entry without a date can be replaced; of two, nobody can tell which is newer', async () => {
     const [one, other] = [newSecret(), newSecret()]
     const published = await rotateSecretKeys(one, 'publish')
     expect(await rotateSecretKeys(await rotateSecretKeys(published, 'sign'), 'retire')).not.toContain(one)
@@ -170,7 +170,7 @@ describe('the command', () => {
   const ask = (args: string[], env: Record<string, string> = {}) =>
     spawnSync(process.execPath, [script, ...args], { env, encoding: 'utf8' })
 
-  test('CK2: says by date what goes and what becomes void; a dry run prints no key; what the Worker would refuse is not printed', async () => {
+  test('CK2: says by date what is removed and becomes void; a dry run prints no key; what the Worker would refuse is not printed', async () => {
     const start = await generate()
     const published = run(['rotate', '--step', 'publish'], start) as Record<string, string>
     const signing = run(['rotate', '--step', 'sign'], published) as Record<string, string>
@@ -212,7 +212,7 @@ describe('the command', () => {
   })
 
   test.each([[[]], [['rotate']], [['rotate', '--step', 'jump']], [['rotate', '--step', 'publish']]])(
-    'says what it wants when given %j and no keys',
+    'says what it needs when given %j and no keys',
     (args) => {
       const { status, stderr } = spawnSync(process.execPath, [script, ...args], { env: {}, encoding: 'utf8' })
       expect(status).toBe(1)

@@ -42,7 +42,7 @@ const schemaOf = async (db: Client) =>
   ).rows.map((row) => ({ ...row }))
 
 describe('committed migrations', () => {
-  test('Fault 31: a migration that was committed is frozen: npm run check names the file that differs, lacks or is out of place', () => {
+  test('Fault 31: a committed migration is frozen: npm run check names the file that differs, is missing or out of place', () => {
     expect(findFaults(MIGRATIONS)).toEqual([])
     const { folder, write, editJournal, add } = copyMigrations()
     write('0002_mail', `${readFileSync(join(folder, '0002_mail.sql'), 'utf8')}\n`)
@@ -58,7 +58,7 @@ describe('committed migrations', () => {
     expect(findFaults(folder).at(-1)).toMatch(/0100_early does not come after/)
   })
 
-  test('Fault 31: freezing writes down what is new, and changes nothing that stands', () => {
+  test('Fault 31: freezing records what is new, and changes no existing entry', () => {
     const copy = copyMigrations()
     copy.add('9000_later', 'SELECT 1', 4e12)
     expect(findFaults(copy.folder)).toEqual([expect.stringContaining('npm run db:freeze')])
@@ -80,7 +80,7 @@ describe('the runner', () => {
     expect((await db.execute('SELECT * FROM branch')).rows).toEqual([])
   })
 
-  test('Fault 31: what differs from what was applied, or is missing here, is refused by name, and nothing is applied', async () => {
+  test('Fault 31: a migration that differs from what was applied, or is missing, is refused by name, and nothing is applied', async () => {
     const { url, db } = await startDatabase()
     const copy = copyMigrations()
     copy.add('9000_later', 'CREATE TABLE later (id text)', 4e12)
@@ -92,7 +92,7 @@ describe('the runner', () => {
     await expect(db.execute('SELECT * FROM last')).rejects.toThrow('no such table')
   })
 
-  test('Fault 31: one that fails is named, and leaves nothing behind', async () => {
+  test('Fault 31: a migration that fails is named, and leaves nothing behind', async () => {
     const { url, db } = await startDatabase()
     const copy = copyMigrations()
     copy.add('9000_wrong', 'CREATE TABLE fine (id text)--> statement-breakpoint\nDROP TABLE nowhere', 4e12)
@@ -104,7 +104,7 @@ describe('the runner', () => {
     expect(await schemaOf(db)).toEqual([])
   })
 
-  test('Fault 31: two at once apply each migration once', async () => {
+  test('Fault 31: two runs at once apply each migration once', async () => {
     const { url, db } = await startDatabase()
     const names = await Promise.all([migrate(url), migrate(url)])
     expect(names.flat()).toEqual(expect.arrayContaining(all))
@@ -154,14 +154,14 @@ describe('a lost answer', () => {
     expect(await migrate(url)).toEqual([])
   })
 
-  test('Fault 31: a request that never arrived is no migration, and no promise that it will not come', async () => {
+  test('Fault 31: a request that did not arrive is not reported as applied, nor as never applied', async () => {
     const { url, setMode } = await startLane()
     await setMode({ mode: 'reset-before', next: 1, only: 'CREATE TABLE' })
     await expect(migrate(url)).rejects.toThrow(/^No migration is applied so far/)
     expect(await migrate(url)).toEqual(all)
   })
 
-  test('Fault 31: where the database stops answering, nothing is claimed', async () => {
+  test('Fault 31: if the database stops answering, nothing is claimed', async () => {
     const { url, setMode } = await startLane()
     await setMode({ mode: 'reset-after', only: 'BEGIN IMMEDIATE' })
     // An empty database is read without a transaction; from then on nothing comes back.

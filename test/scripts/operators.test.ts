@@ -74,7 +74,7 @@ describe('db:migrate', () => {
     expect((await db.execute('SELECT name, sql FROM sqlite_master ORDER BY name')).rows).toEqual(schema.rows)
   })
 
-  test('says what is missing, or that nobody answers, and fails', async () => {
+  test('says what is missing, or that the database does not answer, and fails', async () => {
     const unset = await run('migrate.ts', [], {})
     expect(unset).toEqual({ code: 1, output: expect.stringContaining('TURSO_DATABASE_URL is missing') })
     const away = await run('migrate.ts', [], { TURSO_DATABASE_URL: 'http://127.0.0.1:9' })
@@ -85,7 +85,7 @@ describe('db:migrate', () => {
 describe('history:verify', () => {
   beforeAll(() => run('migrate.ts'))
 
-  test('takes heads as the log has them: a slip is no finding', async () => {
+  test('accepts heads as they are in the log: a typing error is not a finding', async () => {
     const head = `5.${'a'.repeat(43)}`
     for (const slip of ['5', head.slice(2), `${head}b`, `seal ${head}`]) {
       const { code, output } = await run('history-verify.ts', ['--head', head, '--head', slip])
@@ -102,10 +102,10 @@ describe('history:verify', () => {
   })
 })
 
-describe('history:verify where Redis is away', () => {
+describe('history:verify without Redis', () => {
   beforeAll(() => run('migrate.ts'))
 
-  test('fails, as nobody knows then what was cut off, unless Redis is to be left out', async () => {
+  test('fails, as nobody can know then what was cut off, unless told to do without', async () => {
     const away = { ...env, UPSTASH_REDIS_REST_URL: 'http://127.0.0.1:9' }
     expect(await run('history-verify.ts', [], away)).toEqual({
       code: 1,
@@ -161,7 +161,7 @@ describe('client:create', () => {
   const at = ['--redirect-uri', 'https://wiki.test/callback']
   const total = async () => (await db.execute('SELECT count(*) AS total FROM oauth_clients')).rows[0]!.total
 
-  test('prints what the app is set up with, and a dry run adds nothing', async () => {
+  test('prints what the app must be configured with, and a dry run adds nothing', async () => {
     expect(await create(...at, '--dry-run')).toEqual({ code: 0, output: 'Wiki: would be added\n' })
     expect(await total()).toBe(0)
     const made = await create(...at)
@@ -172,7 +172,7 @@ describe('client:create', () => {
     expect(await total()).toBe(1)
   })
 
-  test('says in sentences what is wrong, dry or not', async () => {
+  test('says in sentences what is wrong, in a dry run too', async () => {
     const before = await total()
     const wrong = ['--redirect-uri', 'http://wiki.test/callback']
     for (const args of [wrong, [...wrong, '--dry-run']])
@@ -188,7 +188,7 @@ describe('client:create', () => {
     expect(await total()).toBe(before)
   })
 
-  test('--scripts lets scripts sign in by the device flow alone, once, and brings an older one up to date', async () => {
+  test('--scripts lets scripts sign in, only by the device flow, once, and updates an older app', async () => {
     const scripts = (...args: string[]) => run('create-client.ts', ['--scripts', ...args])
     const row = async () => {
       const { rows } = await db.execute({
@@ -275,7 +275,7 @@ describe('admin:create', () => {
     return (await checkPassword(password, stored, configOf(env).keys.password_pepper)).isRight
   }
 
-  test('makes an administrator, and a password when none is given; the second time it changes nothing', async () => {
+  test('makes an administrator, and a password if none is given; the second time it changes nothing', async () => {
     const made = await create('--name', 'Root')
     expect(made).toEqual({ code: 0, output: expect.stringMatching(/: created\nPassword: [\w-]{20}\n$/) })
     const password = /Password: (\S+)/.exec(made.output)![1]!
@@ -308,7 +308,7 @@ describe('admin:create', () => {
     expect(await history()).toEqual([['user.role_changed', '{"role":{"from":"user","to":"admin"}}']])
   })
 
-  test('LE6: with a new password sessions, links to another, keys and known devices of the one before are over', async () => {
+  test('LE6: a new password ends sessions, password links, keys and known devices', async () => {
     await add('admin')
     await addWaysIn()
     const { code, output } = await create('--new-password')
@@ -317,7 +317,7 @@ describe('admin:create', () => {
     expect(await find()).toMatchObject({ role: 'admin', token_epoch: 1, device_epoch: 1 })
   })
 
-  test('replaces the password when one is given, by ADMIN_PASSWORD or standard input', async () => {
+  test('replaces the password if one is given, by ADMIN_PASSWORD or standard input', async () => {
     await add('admin')
     const given = await createBy({ ADMIN_PASSWORD: 'nine green bears run' })
     expect(given.output).toContain(': password replaced')
@@ -328,7 +328,7 @@ describe('admin:create', () => {
     expect(await opens('ten silver wolves sing')).toBe(true)
   })
 
-  test('LE6: an account that a stranger made with an address they never proved keeps nothing that opens it', async () => {
+  test('LE6: an account that a stranger made with an unproved address keeps nothing that opens it', async () => {
     await add('user', { verifiedAt: null })
     await addWaysIn()
     const { code, output } = await create()
@@ -364,7 +364,7 @@ describe('admin:create', () => {
     expect(result.some((key) => key.includes(String(id)))).toBe(true)
   })
 
-  test('says what keeps an administrator out all the same', async () => {
+  test('says what still keeps an administrator out', async () => {
     await add('admin', { failures: 100, status: 'disabled', verifiedAt: null })
     const required = { EMAIL_VERIFICATION: 'required', MAIL_FROM: 'Roster <roster@people.test>' }
     const { output } = await createBy(required)
@@ -384,7 +384,7 @@ describe('admin:create', () => {
     expect(await opens(/Password: (\S+)/.exec(said.join(''))![1]!)).toBe(true)
   })
 
-  test('Fault 5: after a lost answer it finds the row it made, and its password is seen', async () => {
+  test('Fault 5: after a lost answer it finds the row it made, and shows the password', async () => {
     const shared = { libsql: env.TURSO_DATABASE_URL!, redis: env.UPSTASH_REDIS_REST_URL!, mail: '' }
     const proxy = await startProxy({
       shared,
@@ -424,7 +424,7 @@ describe('admin:create', () => {
     expect(await find()).toBeUndefined()
   })
 
-  test('PW1: refuses a weak password as everywhere; takes an address with spaces around it', async () => {
+  test('PW1: refuses a weak password; accepts an address with spaces around it', async () => {
     const weak = await createBy({ ADMIN_PASSWORD: 'password1234' })
     expect([weak.code, weak.output]).toEqual([1, expect.stringContaining('too common')])
     expect(await find()).toBeUndefined()
@@ -443,7 +443,7 @@ describe('admin:create', () => {
 })
 
 describe('admin:reset-factors', () => {
-  test('MF6, CK2: takes the factors of the only administrator away, and knows whom there is; a key stays while a seed is under it', async () => {
+  test('MF6, CK2: removes the factors of the only administrator, and refuses an unknown user; a key stays while a seed is under it', async () => {
     await run('migrate.ts')
     await run('create-admin.ts', ['--email', 'lost@roster.test'], {
       ...env,

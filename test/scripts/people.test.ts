@@ -129,7 +129,7 @@ describe('Dumps are read:', () => {
     expect(read('supabase', before)).toMatchObject([{ email_verified: true }])
   })
 
-  test('better-auth, whose hashes stand with its accounts', () => {
+  test('better-auth, whose hashes are in its accounts', () => {
     const hash = `${'0123456789abcdef'.repeat(2)}:${'ab'.repeat(64)}`
     const people = read(
       'better-auth',
@@ -315,17 +315,17 @@ describe('Dumps are read:', () => {
 test.each([
   ['1,ada@old.test\n2,"bo@old.test,Bo\n3,eve@old.test,Eve', 'Line 3 of', 'a quote that is never closed'],
   ['1,"Ada\nL."\n2,bo@old.test,Bo,of the Bos', 'Line 4 of', 'more cells than the first line has names'],
-])('A table that says something else than it seems to is refused: %j', (rows, line, what) => {
+])('A table that is easily misread is refused: %j', (rows, line, what) => {
   const file = fileOf(`id,email,full_name\n${rows}`, 'csv')
   for (const said of [line, what]) expect(() => READERS.fastapi!(file, {})).toThrow(said)
 })
 
-test('A table whose first line has a quote that is never closed is refused, not read as empty', () => {
+test('A table with an unclosed quote in its first line is refused, not read as empty', () => {
   expect(() => READERS.fastapi!(fileOf('id,"email\n1,ada@old.test', 'csv'), {})).toThrow('Line 1 of')
 })
 
 test.each(['fastapi', 'django'])(
-  '%s: who has no word of being active is disabled, unless the table has none of anybody',
+  '%s: a user not marked active is disabled, unless the table has no such column',
   (from) => {
     const rows = ['email,is_active\nada@old.test,f\nbo@old.test,t\neve@old.test,', 'email\nada@old.test']
     const disabled = rows.map((text) => read(from, fileOf(text, 'csv')))
@@ -341,7 +341,7 @@ test.each([
   ['keycloak', { users: {} }],
   ['better-auth', { users: [], account: [] }],
   ['better-auth', { user: [] }],
-])('What %s has not exported is no empty list: %j', (from, json) => {
+])('A file that %s has not exported is refused, not read as empty: %j', (from, json) => {
   expect(() => READERS[from]!(fileOf(JSON.stringify(json)), {})).toThrow(
     /has no list called (users|user|account)\.$/,
   )
@@ -374,7 +374,7 @@ function deployment(
   return { fetch, seen, sent: () => requests }
 }
 
-test('A file that a spreadsheet saved is read by what stands between its cells; one in no UTF-8 is refused', () => {
+test('A file from a spreadsheet is read with its own separator; one that is not UTF-8 is refused', () => {
   const rows = [
     'email;name;email_verified',
     'ada@old.test;"Lovelace; Ada";WAHR',
@@ -402,7 +402,7 @@ describe('The import', () => {
   const upTo = (first: number, last: number) =>
     Array.from({ length: last - first + 1 }, (_, at) => first + at)
 
-  test('goes on behind what it has done, where it was stopped', async () => {
+  test('continues where it was stopped', async () => {
     const file = fileOf(people(1_201), 'ndjson')
     const stopped = deployment((request) =>
       request === 2 ? Response.json({ code: 'forbidden', detail: 'No.' }, { status: 403 }) : undefined,
@@ -426,7 +426,7 @@ describe('The import', () => {
     )
   })
 
-  test('does not go on by a report of an older version, which counts its lines otherwise', async () => {
+  test('does not continue from a report of an older version, which numbers lines differently', async () => {
     const file = fileOf('email\n\nada@old.test\n\nbo@old.test\n', 'csv')
     // As that version left it where it was stopped.
     const asked = JSON.stringify([URL_OF, false, 'roster', false, ''])
@@ -439,13 +439,13 @@ describe('The import', () => {
     expect(there.sent()).toBe(0)
   })
 
-  test.each([200, 403])('says of a page of somebody on the way that it is no answer: %i', async (status) => {
+  test.each([200, 403])('reports that a proxy’s page is not an answer: %i', async (status) => {
     const there = deployment(() => new Response('<html>Log in', { status }))
     const told = importPeople({ url: URL_OF, file: fileOf(people(1), 'ndjson'), token, fetch: there.fetch })
     await expect(told).rejects.toThrow(`${status}: this is not an answer from Roster`)
   })
 
-  test('takes the first of two lines with the same address, in whatever batch the other stands', async () => {
+  test('imports the first of two lines with the same address, in whatever batch the other is', async () => {
     const file = fileOf(`${people(250)}\n${people(1)}`, 'ndjson')
     const there = deployment()
     let requests = 0
@@ -502,7 +502,7 @@ describe('The import', () => {
       [2, 3],
     ],
   ] as const)(
-    'says where somebody stands in the file, and how they are named there: %s',
+    'says where somebody is in the file, and their id there: %s',
     async (_, from, end, text, [ada, nobody]) => {
       const file = fileOf(text, end)
       for (const isDryRun of [true, false]) {
@@ -518,7 +518,7 @@ describe('The import', () => {
     },
   )
 
-  test('says in a dry run, too, what becomes of a line that has somebody of an earlier batch', async () => {
+  test('recognises users of earlier batches in a dry run, too', async () => {
     const others = Array.from({ length: 250 }, (_, at) => ({ email: `other${at}@old.test` }))
     const ada = { email: 'Ada@old.test', external_id: 'a' }
     const later = [
@@ -546,7 +546,7 @@ describe('The import', () => {
     ])
   })
 
-  test('goes on at the same deployment by the same options alone, and a dry run asks anew', async () => {
+  test('only continues at the same deployment with the same options, and a dry run starts again', async () => {
     const file = fileOf(people(2), 'ndjson')
     const report = join(dir, 'staging.ndjson')
     const at = (url: string, options: Partial<Parameters<typeof importPeople>[0]> = {}) => {
@@ -569,7 +569,7 @@ describe('The import', () => {
     ['a table', 'email\nada@old.test\nlast@old.test'],
     ['what has no whole line', '{"sha256":"'],
     ['the report of another file', '{"sha256":"other"}\n{"line":1,"status":"created"}\n{"line":2'],
-  ])('touches nothing of a file that is there for a report, and is none of it: %s', async (_, text) => {
+  ])('does not change an existing file that is not its report: %s', async (_, text) => {
     const report = fileOf(text)
     const there = deployment()
     const file = fileOf(people(2), 'ndjson')
@@ -578,7 +578,7 @@ describe('The import', () => {
     expect([readFileSync(report, 'utf8'), there.sent()]).toEqual([text, 0])
   })
 
-  test('says of a line that is over a megabyte that it is, and goes on', async () => {
+  test('reports a line over a megabyte, and continues', async () => {
     const long = JSON.stringify({ email: 'long@old.test', metadata: { a: 'x'.repeat(1024 * 1024) } })
     const file = fileOf([people(1), long, '{"email":"last@old.test"}'].join('\n'), 'ndjson')
     const there = deployment()
@@ -587,7 +587,7 @@ describe('The import', () => {
     expect([...there.seen]).toEqual(['p0@old.test', 'last@old.test'])
   })
 
-  test('asks again after an answer that was lost, and after a token that is over', async () => {
+  test('retries after a lost answer, and after an expired token', async () => {
     const file = fileOf(people(2), 'ndjson')
     const tokens = ['first', 'second']
     const there = deployment((request) =>
@@ -603,7 +603,7 @@ describe('The import', () => {
     expect(tokens).toEqual([])
   })
 
-  test('sends a line once more that somebody was in the way of for a moment, with the same login', async () => {
+  test('sends a line again that was blocked for a moment, with the same login', async () => {
     const file = fileOf(people(3), 'ndjson')
     const tokens = ['one', 'another']
     const held = {
@@ -625,7 +625,7 @@ describe('The import', () => {
     expect([[...there.seen], tokens]).toEqual([['p1@old.test'], ['another']])
   })
 
-  test('asks once for a newer token, and goes on with it', async () => {
+  test('asks once for a newer token, and continues with it', async () => {
     const file = fileOf(people(750), 'ndjson')
     const tokens = ['old', 'new', 'another']
     const there = deployment((_, sent) =>
@@ -641,7 +641,7 @@ describe('The import', () => {
     expect([tokens, there.sent()]).toEqual([['another'], 4])
   })
 
-  test('asks for a newer login for the lines that need one, and sends them once more', async () => {
+  test('asks for a newer login for the lines that need one, and sends them again', async () => {
     const tokens = ['old', 'new']
     const there = deployment()
     const options = { url: URL_OF, file: `${SAMPLES}/django.json`, from: 'django', fetch: there.fetch }
@@ -657,7 +657,7 @@ describe('The import', () => {
   })
 })
 
-test('The export goes on behind a connection that broke off, and behind what its file has', async () => {
+test('The export continues after a broken connection, and after what its file has', async () => {
   const rows = [1, 2, 3, 4].map((n) => ({ id: `0${n}`, created_at: `2024-01-0${n}T00:00:00.000Z` }))
   const asked: (string | null)[] = []
   const fetch: typeof globalThis.fetch = async (input) => {
@@ -689,7 +689,7 @@ test('The export goes on behind a connection that broke off, and behind what its
   expect(asked[0]).toBe(rows[0]!.created_at)
 })
 
-test('The export counts a file that is longer than what is read at once, and cuts off what is half a line', async () => {
+test('The export counts the lines of a file larger than its buffer, and cuts off half a line', async () => {
   const rowOf = (at: number) => ({
     id: String(at).padStart(6, '0'),
     created_at: '2024-01-01T00:00:00.000Z',
@@ -710,7 +710,7 @@ test.each([
   ['a list', '[]\n'],
   ['null', 'null\n'],
   ['half a line', '{"email":'],
-])('The export touches nothing of a file that is there, and is no export: %s', async (_, text) => {
+])('The export does not change an existing file that is not an export: %s', async (_, text) => {
   const file = fileOf(text)
   let asked = 0
   const fetch: typeof globalThis.fetch = async () => {
@@ -722,7 +722,7 @@ test.each([
   expect([readFileSync(file, 'utf8'), asked]).toEqual([text, 0])
 })
 
-test('The export ends by what keeps it from writing: at once, and before anybody is asked where it can', async () => {
+test('The export fails at once if it cannot write, if possible before it asks for a sign-in', async () => {
   // At a second try, it is a directory.
   const file = join(dir, `${crypto.randomUUID()}.ndjson`)
   let asked = 0
@@ -739,7 +739,7 @@ test('The export ends by what keeps it from writing: at once, and before anybody
   expect(asked).toBe(1)
 })
 
-test('The export with hashes goes on with hashes alone, for its owner’s eyes, and says what they are worth', async () => {
+test('The export with hashes only continues with hashes, is readable by its owner only, and says what they are good for', async () => {
   const key = 'k=0123abcd'
   const ours = `$scrypt$ln=15,r=8,p=3,${key}$${'s'.repeat(22)}$${'m'.repeat(43)}`
   const rows = [ours, '$2b$12$other', null].map((password_hash, at) => ({

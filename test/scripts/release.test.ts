@@ -14,7 +14,7 @@ const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
 const SECRET =
   /BEGIN [A-Z ]*PRIVATE KEY-----(?:\s|\\[nr])*[\w+/]{16}|"d":\s*"[\w-]{43}"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.|\bAKIA[0-9A-Z]{16}\b/
 
-test('SC2: the bundle has no secret, nothing of the tests, and no place on this machine in it', () => {
+test('SC2: the bundle contains no secret, nothing of the tests, and no path on this machine', () => {
   const out = mkdtempSync(join(tmpdir(), 'roster-bundle-'))
   try {
     const wrangler = join(ROOT, 'node_modules/wrangler/bin/wrangler.js')
@@ -35,13 +35,13 @@ test('SC2: the bundle has no secret, nothing of the tests, and no place on this 
   }
 })
 
-test('SC2: no file of the repository has a key or a token in it', () => {
+test('SC2: no file in the repository contains a key or a token', () => {
   const files = execFileSync('git', ['ls-files', '-z'], { cwd: ROOT, encoding: 'utf8' }).split('\0')
   const found = files.filter((file) => file && SECRET.test(read(file)))
   expect(found).toEqual([])
 })
 
-test('SC4: every dependency has one exact version, and every package of the lock file a checksum', () => {
+test('SC4: every dependency has one exact version, and every package in the lock file a checksum', () => {
   const { dependencies, devDependencies, optionalDependencies } = JSON.parse(read('package.json'))
   const versions = Object.values({ ...dependencies, ...devDependencies, ...optionalDependencies })
   for (const version of versions) expect(version).toMatch(/^\d+\.\d+\.\d+(-[\w.]+)?$/)
@@ -60,7 +60,7 @@ test('SC4: every dependency has one exact version, and every package of the lock
   expect(read('.npmrc')).toContain('ignore-scripts=true')
 })
 
-test('SC4: every action of a workflow is pinned by its commit, and the token of a workflow reads only', () => {
+test('SC4: every action in a workflow is pinned by its commit, and a workflow’s token can only read', () => {
   const workflows = execFileSync('git', ['ls-files', '.github/workflows'], { cwd: ROOT, encoding: 'utf8' })
   for (const file of workflows.trim().split('\n')) {
     const text = read(file)

@@ -55,7 +55,7 @@ const countOf = async (sql: string) => (await db.execute(sql)).rows[0]!.total
 describe('setup', () => {
   const admin = 'root@people.test'
 
-  test('asks for the domain first, says what a later move breaks, and stops where an answer is wrong', async () => {
+  test('asks for the domain first, says what a later move breaks, and stops at a wrong answer', async () => {
     const { code, output } = await setUp(['', redis.url, 'a-token-of-another'])
     expect(code).toBe(1)
     const asked = ['DOMAIN: ', 'UPSTASH_REDIS_REST_URL: ', 'UPSTASH_REDIS_REST_TOKEN: ']
@@ -69,7 +69,7 @@ describe('setup', () => {
     expect(statSync(deployed.kept).mode & 0o777).toBe(0o600)
   })
 
-  test('goes on after a failure with what was made before: one database, one administrator, the same keys', async () => {
+  test('continues after a failure with what was made before: one database, one administrator, the same keys', async () => {
     standIns.failing.push('wrangler secret bulk')
     const failed = await setUp([redis.url, redisToken, '', 'nobody', admin])
     expect(failed.code).toBe(1)
@@ -119,7 +119,7 @@ describe('setup', () => {
     expect(login.status).toBe(200)
   })
 
-  test('puts no fresh keys over those that passwords are under, where its file was lost or is an old one', async () => {
+  test('does not replace the keys that passwords are under if its file was lost or is an old one', async () => {
     const file = readFileSync(deployed.kept, 'utf8')
     const { SECRET_KEYS, ...others } = keptNow()
     const write = (values: object) =>
@@ -146,7 +146,7 @@ describe('setup', () => {
     }
   })
 
-  test('the smoke test leaves nobody behind, also where one before it was stopped', async () => {
+  test('leaves no smoke-test user behind, even if an earlier run was stopped', async () => {
     expect(await countOf('SELECT count(*) AS total FROM users')).toBe(1)
     await db.execute(`INSERT INTO users (id, email, email_normalized, name, password_hash, role, status, version,
       token_epoch, failed_logins, created_at, updated_at, email_verified_at)
@@ -158,7 +158,7 @@ describe('setup', () => {
     expect(await countOf('SELECT count(*) AS total FROM sessions WHERE revoked_at IS NULL')).toBeLessThan(2)
   })
 
-  test('writes a domain into wrangler.toml, and knows the issuer by it before anything is deployed', async () => {
+  test('writes a domain into wrangler.toml, and knows the issuer from it before anything is deployed', async () => {
     const own = standIns.makeConfig('roster-domain')
     const before = standIns.calls.length
     standIns.failing.push('wrangler secret bulk')
@@ -181,7 +181,7 @@ describe('setup', () => {
     })
   })
 
-  test('a dry run knows a mail server, and says what in its file is unfit or no setting', async () => {
+  test('a dry run accepts a mail server, and says what in its file is invalid or not a setting', async () => {
     const own = standIns.makeConfig('roster-dry')
     const dry = (file: string, env = {}) => {
       writeFileSync(own.kept, file)
@@ -210,7 +210,7 @@ describe('setup', () => {
     })
   })
 
-  test('says in a sentence that nobody is logged in, and which setting is unfit', async () => {
+  test('says in a sentence that nobody is logged in, and which setting is invalid', async () => {
     const own = standIns.makeConfig('roster-unfit')
     standIns.failing.push('wrangler whoami')
     const stranger = await run('setup.ts', ['--config', own.config])
@@ -236,7 +236,7 @@ describe('doctor', () => {
     return path
   }
 
-  test('finds nothing wrong with what setup has made, and says where it could not look', async () => {
+  test('finds nothing wrong after setup, and says where it could not look', async () => {
     const { code, output } = await examine()
     expect([code, output]).toEqual([0, expect.stringContaining('Nothing is wrong.')])
     for (const about of [
@@ -272,13 +272,13 @@ describe('doctor', () => {
     expect([rotated.code, rotated.output]).toEqual([0, expect.stringContaining('SECRET_KEYS: ')])
   })
 
-  test('says that a file of settings is not there, and looks at nothing else', async () => {
+  test('says that a file of settings does not exist, and looks at nothing else', async () => {
     const { code, output } = await examine(keptNow(), join(dir, 'mistyped.env'))
     expect([code, output]).toEqual([1, expect.stringContaining('There is no file')])
     expect(output).not.toContain('Nothing is wrong.')
   })
 
-  test('names each setting that is unfit, and looks no further', async () => {
+  test('names each invalid setting, and looks no further', async () => {
     const { code, output } = await examine(
       {},
       withOthers({ ISSUER: 'http://roster.people.test', SIGNUP: 'x' }),
@@ -288,7 +288,7 @@ describe('doctor', () => {
     expect(output).toContain('2 things are wrong.')
   })
 
-  test('sees keys that are not the deployed ones, a schema that is behind, and a deployment that is away', async () => {
+  test('notices keys that are not deployed, an outdated schema, and an unavailable deployment', async () => {
     const { JWT_KEYS } = await (await import('../../scripts/keys.ts')).generate()
     const others = await examine({}, withOthers({ JWT_KEYS }))
     expect(others.output).toMatch(/^WRONG +keys +The deployment publishes other keys/m)
@@ -317,7 +317,7 @@ describe('doctor', () => {
     expect(away.output).toMatch(/^ok +administrators /m)
   })
 
-  test('sees clean-up that does not run, mails that were refused, and Redis that is away', async () => {
+  test('notices that clean-up does not run, mails were refused, or Redis is unavailable', async () => {
     const old = Date.now() - 3 * 3_600_000
     await db.batch([
       { sql: "UPDATE system_state SET at = ? WHERE name = 'began'", args: [old] },
@@ -401,7 +401,7 @@ describe('doctor', () => {
       expect(keeping.output).toMatch(/^ok +regions +Redis is read in us-east-1/m)
     })
 
-    test('says that it could not look, where the key or the database is not that', async () => {
+    test('says that it could not look if the key or the database is another', async () => {
       databases = []
       expect((await ask('key')).output).toMatch(/^note +eviction .*is no database of that account/m)
       expect((await ask('another')).output).toMatch(

@@ -15,7 +15,7 @@ beforeAll(async () => {
 })
 
 describe('An event', () => {
-  test('goes out with the request that owes it, also where the answer of its write was lost', async () => {
+  test('goes out with the request that causes it, even if the answer to its write was lost', async () => {
     const hook = await addWebhook(api, ['user.updated'])
     const ada = await api.person({ password_hash: null })
     await own.behave('libsql', { mode: 'reset-after', next: 1, only: 'user_activity_logs' })
@@ -24,7 +24,7 @@ describe('An event', () => {
     expect(await hook.owed()).toHaveLength(1)
   })
 
-  test('has the user as the change has left them, as somebody who manages sees them, and who did it', async () => {
+  test('contains the user after the change, as somebody who manages sees them, and who did it', async () => {
     const hook = await addWebhook(api, ['user.updated'])
     const ada = await api.person({ password_hash: null })
     const startedAt = Date.now()
@@ -97,7 +97,7 @@ describe('An event', () => {
         return { id: ada.id, last_login_at: expect.any(String) }
       },
     ],
-  ])('of %s has what came of it, not what was before', async (_, type, change) => {
+  ])('of %s contains the result, not the former state', async (_, type, change) => {
     const hook = await addWebhook(api, [type])
     const user = (await change(hook.admin.token)) as { id?: string }
     const told = (await hook.received()).filter(({ data }) => !user.id || data.user?.id === user.id)
@@ -105,7 +105,7 @@ describe('An event', () => {
     expect(Object.keys(told[0]!.data.user!).filter((name) => !(name in ManagedUser().shape))).toEqual([])
   })
 
-  test('of an erasure has the id alone', async () => {
+  test('of an erasure only contains the id', async () => {
     const hook = await addWebhook(api, ['user.purged'])
     const ada = await api.person({ password_hash: null })
     await api.send('DELETE', `/v1/users/${ada.id}?hard=true`, { token: hook.admin.token })
@@ -122,7 +122,7 @@ describe('An event', () => {
     expect(told[0]!.received.body).not.toContain(body.email)
   })
 
-  test('goes to those who chose its type, and to each of them', async () => {
+  test('goes to every webhook that chose its type, and to no other', async () => {
     const [one, two, other] = [
       await addWebhook(api, ['user.enabled', 'user.updated']),
       await addWebhook(api, ['user.updated']),
@@ -134,7 +134,7 @@ describe('An event', () => {
     expect([first!.id, second!.type, third.length]).toEqual([second!.id, 'user.updated', 0])
   })
 
-  test('has no type that begins like another', async () => {
+  test('is not confused with a type that begins like it', async () => {
     const hook = await addWebhook(api, ['user.updated'])
     await api.sql('UPDATE webhooks SET types = \'["user.updated_x","x.user.updated"]\' WHERE id = ?', [
       hook.id,
@@ -144,7 +144,7 @@ describe('An event', () => {
     expect(await hook.owed()).toEqual([])
   })
 
-  test('that the change did not make is not owed', async () => {
+  test('is not owed if the change was not made', async () => {
     const hook = await addWebhook(api, ['user.updated'])
     const ada = await api.person({ password_hash: null })
     const answer = await api.send('PATCH', `/v1/users/${ada.id}`, {
@@ -155,7 +155,7 @@ describe('An event', () => {
     expect([answer.status, await hook.owed()]).toEqual([412, []])
   })
 
-  test('of many in one batch goes for each', async () => {
+  test('goes out for each of many changes in one batch', async () => {
     const hook = await addWebhook(api, ['user.disabled'])
     const people = await Promise.all(Array.from({ length: 7 }, () => api.person({ password_hash: null })))
     const ids = people.map(({ id }) => id)
@@ -169,7 +169,7 @@ describe('An event', () => {
   })
 })
 
-test('An import is one event, which names all whom it has made; who was there already is not among them', async () => {
+test('An import is one event, which names all users it has made, but not existing ones', async () => {
   const hook = await addWebhook(api, ['user.created', 'users.imported'])
   const there = await api.person({ password_hash: null })
   const mark = crypto.randomUUID()
@@ -195,7 +195,7 @@ test('An import is one event, which names all whom it has made; who was there al
   expect(details).toBe('{"count":499}')
 })
 
-test('Details that are no UTF-8, or no JSON, are told as none, and keep no other event back', async () => {
+test('Details that are not UTF-8 or JSON are left out, and delay no other event', async () => {
   const hook = await addWebhook(api, ['user.updated'])
   const [ada, eve] = [await api.person({ password_hash: null }), await api.person({ password_hash: null })]
   for (const details of ["CAST(x'7bff7d' AS TEXT)", "'x'"])
@@ -225,13 +225,13 @@ describe('A body', () => {
     event_details: null as string | null,
     snapshot: null,
   }
-  test('is no longer than 16 KB: what is longer goes without details', () => {
+  test('has at most 16 KB: a longer one goes without details', () => {
     const event_details = JSON.stringify({ session_id: 'x'.repeat(17_000) })
     const body = bodyOf({ ...delivery, event_details })
     expect(body.length).toBeLessThan(16_384)
     expect(JSON.parse(body).data.details).toBeNull()
   })
-  test('of the largest import is within that, with all its details', () => {
+  test('of the largest import fits, with all its details', () => {
     const event_details = JSON.stringify({ count: 500, ids: '0'.repeat(32).repeat(500) })
     const body = bodyOf({
       ...delivery,
@@ -243,7 +243,7 @@ describe('A body', () => {
     expect(body.length).toBeLessThanOrEqual(16_384)
     expect(JSON.parse(body).data.details).toEqual(JSON.parse(event_details))
   })
-  test('has of details what is documented, and no network, device or name of one', () => {
+  test('has the documented details, and no network, device or device name', () => {
     const event_details = JSON.stringify({
       session_id: 's',
       ip: '10.0.0.1',
@@ -257,7 +257,7 @@ describe('A body', () => {
     for (const action of Object.keys(ACTIONS) as Action[])
       expect(membersOfDetails(action).join()).not.toMatch(/ip\b|agent|country|device|network|address/)
   })
-  test('of somebody with the longest name, address and reason is within that', async () => {
+  test('about somebody with the longest name, address and reason fits', async () => {
     const hook = await addWebhook(api, ['user.disabled'])
     const email = `${crypto.randomUUID()}@${'b'.repeat(60)}.${'c'.repeat(60)}.${'d'.repeat(60)}.test`
     const ada = await api.person({ password_hash: null, email, name: '\u{1f9d1}'.repeat(100) })
@@ -269,8 +269,8 @@ describe('A body', () => {
   })
 })
 
-describe('What somebody was told of, and is erased', () => {
-  test('keeps the id alone, sent or not, in the same batch, and others keep theirs', async () => {
+describe('A delivery about somebody who is erased', () => {
+  test('keeps only the id, sent or not, in the same batch, and others are unchanged', async () => {
     const hook = await addWebhook(api, ['user.updated'])
     const [ada, eve] = [
       await api.person({ password_hash: null, name: 'Ada Quetzal' }),
@@ -295,7 +295,7 @@ describe('What somebody was told of, and is erased', () => {
     expect(late.at(-1)!.received.body).not.toContain('Zebra')
   })
 
-  test('keeps the id alone whoever takes the row away: the database sees to it', async () => {
+  test('keeps only the id, whoever deletes the row: the database ensures it', async () => {
     const hook = await addWebhook(api, ['user.updated'])
     const [ada, eve] = [
       await api.person({ password_hash: null }),
@@ -315,7 +315,7 @@ describe('What somebody was told of, and is erased', () => {
     ])
   })
 
-  test('goes out of the reasons of others that named them', async () => {
+  test('removes them from others’ reasons that named them', async () => {
     const hook = await addWebhook(api, ['user.disabled'])
     const [ada, eve] = [
       await api.person({ password_hash: null, email_verified_at: 1 }),
@@ -332,7 +332,7 @@ describe('What somebody was told of, and is erased', () => {
   })
 })
 
-test('What a version before has written, without a form, is completed by the next write, and goes out', async () => {
+test('An event written by an earlier version, without its form, is completed by the next write, and goes out', async () => {
   const hook = await addWebhook(api, ['user.updated'])
   const ada = await api.person({ password_hash: null })
   await api.sql("INSERT INTO user_activity_logs (id, user_id, action) VALUES (?, ?, 'user.updated')", [
@@ -340,7 +340,7 @@ test('What a version before has written, without a form, is completed by the nex
     ada.id,
   ])
   expect((await hook.owed()).map(({ is_fixed }) => is_fixed)).toEqual([0])
-  // Until then it is not due: a run that found it due would look at it 200 times.
+  // Until then it is not due: a run that found it due would check it 200 times.
   expect((await deliver(api)).due).toBeLessThan(20)
   await api.quickActor()
   await rename(api, hook.admin, (await api.person({ password_hash: null })).id, 'Eve')

@@ -19,7 +19,7 @@ describe('An address', () => {
     [' https://hooks.example.com/a ', 'https://hooks.example.com/a'],
     ['HTTPS://Hooks.Example.COM', 'https://hooks.example.com/'],
     ['https://ｈｏｏｋｓ.example.com/a/../b', 'https://hooks.example.com/b'],
-  ])('%j is kept as it is called: %s', async (url, kept) => {
+  ])('%j is stored in its normal form: %s', async (url, kept) => {
     const { token } = await admin()
     const made = await api.send<WebhookWithSecret>('POST', '/v1/webhooks', {
       token,
@@ -37,7 +37,7 @@ describe('An address', () => {
     'https://１０.0.0.1/',
     'https://ho\u00adoks.example.com/',
     `https://hooks.example.com/${'ä'.repeat(400)}`,
-  ])('%j is none', async (url) => {
+  ])('%j is refused', async (url) => {
     const { token } = await admin()
     const answer = await api.send('POST', '/v1/webhooks', { token, body: { url, types: ['user.deleted'] } })
     expect([answer.status, answer.body]).toMatchObject([422, { errors: [{ pointer: '/url' }] }])
@@ -45,7 +45,7 @@ describe('An address', () => {
 })
 
 describe('A webhook', () => {
-  test('is made, read, changed and removed; its secret is shown once, and lies sealed', async () => {
+  test('is made, read, changed and removed; its secret is shown once, and stored encrypted', async () => {
     const { token, id: sub } = await admin()
     const body = { url: 'https://hooks.example.com/a?key=1', types: ['user.deleted', 'user.updated'] }
     const made = await api.send<WebhookWithSecret>('POST', '/v1/webhooks', { token, body })
@@ -111,14 +111,14 @@ describe('A webhook', () => {
     }
   })
 
-  test('whose address is no good any more under other settings is called no more', async () => {
+  test('whose address is no longer allowed by the settings is not called any more', async () => {
     const hook = await addWebhook(api, ['user.updated'])
     await api.sql("UPDATE webhooks SET url = 'http://localhost:8787/v1/users' WHERE id = ?", [hook.id])
     const { body } = await api.send<Delivery>('POST', path(hook.id, '/test'), { token: hook.admin.token })
     expect([body.status, body.last_status]).toEqual(['gave_up', null])
   })
 
-  test('has types that are actions of the history, each once, and at least one', async () => {
+  test('has at least one type; types are actions of the history, each once', async () => {
     const { token } = await admin()
     const url = 'https://hooks.example.com/'
     for (const types of [[], ['user.x'], ['user.updated', 'user.updated'], ['webhook.tested'], ['*']])
@@ -137,7 +137,7 @@ describe('A webhook', () => {
     expect((await own.send('POST', '/v1/webhooks', { token, body })).body.code).toBe('too_many_webhooks')
   })
 
-  test('changes by a login of the last ten minutes alone', async () => {
+  test('can only be changed with a login of the last ten minutes', async () => {
     const hook = await addWebhook(api, ['user.updated'])
     await rename(api, hook.admin, (await api.person({ password_hash: null })).id, 'Ada')
     const [delivery] = await hook.owed()
@@ -158,7 +158,7 @@ describe('A webhook', () => {
       expect((await api.send('GET', where, { token })).status).toBe(200)
   })
 
-  test('is told of to every administrator, whatever is done, and no more often than that is of use', async () => {
+  test('is reported to every administrator, whatever is done with it, and no more often than useful', async () => {
     const { api: own } = await openWithWebhooks()
     const chief = await own.person({ role: 'admin', password_hash: null, email_verified_at: 1 })
     const manager = await own.person({ role: 'manager', password_hash: null, email_verified_at: 1 })
@@ -173,7 +173,7 @@ describe('A webhook', () => {
       (subject) => /added|changed|new secret|tested|removed/.exec(subject)?.[0],
     )
     expect(said).toEqual(['added', 'changed', 'new secret', 'tested', 'tested', 'tested', 'removed'])
-    // Who did it, and to which; of its address the host alone.
+    // Who did it, and to which one; of its URL only the host.
     const { host, pathname } = new URL(hook.url)
     for (const { subject, text } of await own.mailsTo(chief.email)) {
       expect([subject, text]).toEqual([
@@ -186,7 +186,7 @@ describe('A webhook', () => {
     expect(await own.mailsTo(manager.email)).toEqual([])
   })
 
-  test('that is saved as it was is told of to nobody; one that is asleep is resumed by it', async () => {
+  test('that is saved unchanged is not reported; saving resumes one that rests', async () => {
     const { api: own } = await openWithWebhooks()
     const chief = await own.person({ role: 'admin', password_hash: null, email_verified_at: 1 })
     const hook = await addWebhook(own, ['user.updated', 'user.deleted'])
@@ -217,7 +217,7 @@ describe('A webhook', () => {
     expect((await subjects())[0]).toBe('A webhook of Roster is active again')
   })
 
-  test('is told of by what was done to it, in each language', async () => {
+  test('is reported with what was done to it, in each language', async () => {
     const { api: own } = await openWithWebhooks()
     const given = { role: 'admin', password_hash: null, email_verified_at: 1 } as const
     const [english, german] = [await own.person(given), await own.person({ ...given, locale: 'de' })]
@@ -248,7 +248,7 @@ describe('A webhook', () => {
     ])
   })
 
-  test('that goes elsewhere is told of by where it was, and where it is', async () => {
+  test('that is moved is reported with its former and its new host', async () => {
     const { api: own } = await openWithWebhooks()
     const chief = await own.person({ role: 'admin', password_hash: null, email_verified_at: 1 })
     const hook = await addWebhook(own, ['user.updated'])
@@ -258,7 +258,7 @@ describe('A webhook', () => {
     expect(said).toContain(`the webhook at ${new URL(hook.url).host} → elsewhere.example sends`)
   })
 
-  test('is told of, whatever somebody who wrote past us has put into the history', async () => {
+  test('is reported, whatever somebody with database access has put into the history', async () => {
     const { own: upstreams, api: own } = await openWithWebhooks()
     const chief = await own.person({ role: 'admin', password_hash: null, email_verified_at: 1 })
     await upstreams.behave('mail', { mode: 'down' })
@@ -277,7 +277,7 @@ describe('A webhook', () => {
     ['Your bank', 'ada+bank@a.test', 1, 'ada+bank@a.test'],
     ['Ada', 'see!evil.example/roster@b.test', 1, 'An administrator'],
     ['Ada', 'support@bank.test', null, 'An administrator'],
-  ])('by %j is told of by the proved address of who did it: %s', async (name, email, proved, said) => {
+  ])('by %j is reported with the proved address of whoever did it: %s', async (name, email, proved, said) => {
     const { api: own } = await openWithWebhooks()
     const chief = await own.person({ role: 'admin', password_hash: null, email_verified_at: 1 })
     await addWebhook(own, ['user.updated'], 204, { name, email, email_verified_at: proved })
@@ -285,7 +285,7 @@ describe('A webhook', () => {
     expect(/^(.*) of Roster has/m.exec(mail!.text)?.[1]).toBe(said)
   })
 
-  test('is told of alike by every try, and without the address of who is erased by then', async () => {
+  test('is reported alike by every attempt, and without the address of somebody who is erased by then', async () => {
     const { own: upstreams, api: own } = await openWithWebhooks()
     const chief = await own.quickActor({ role: 'admin', email_verified_at: 1 })
     const tryAgain = async () => {
@@ -294,7 +294,7 @@ describe('A webhook', () => {
       const [mail] = await own.mailsTo(chief.email)
       return /^(.*) of Roster has/m.exec(mail!.text)?.[1]
     }
-    // The service has taken it, nobody has heard of that, and it takes the same alone once more.
+    // The service has accepted it without an answer, and accepts the same mail once more.
     await upstreams.behave('mail', { mode: 'reset-after', next: 1, only: chief.email })
     const { admin } = await addWebhook(own, ['user.updated'], 204, { email_verified_at: 1 })
     await own.sql("UPDATE users SET email = 'other@a.test', email_normalized = 'other@a.test' WHERE id = ?", [
@@ -316,7 +316,7 @@ describe('A webhook', () => {
     expect(await tryAgain()).toBe('An administrator')
   })
 
-  test('is not added twenty-one times an hour by one session, as it would go untold', async () => {
+  test('cannot be added twenty-one times an hour by one session, as it would go unreported', async () => {
     const { token } = await admin()
     const hook = await addWebhook(api, ['user.updated'])
     const statuses = []
@@ -330,7 +330,7 @@ describe('A webhook', () => {
 })
 
 describe('A secret', () => {
-  test('is made anew, and both sign for a while; then the new one alone', async () => {
+  test('is replaced, and both sign for a while; then only the new one does', async () => {
     const hook = await addWebhook(api, ['user.updated'])
     const { token } = hook.admin
     const { body } = await api.send<WebhookWithSecret>('POST', path(hook.id, '/secret'), { token, body: {} })
@@ -345,7 +345,7 @@ describe('A secret', () => {
     await expect(hook.received(hook.secret)).rejects.toThrow()
   })
 
-  test('that was stolen ends at once', async () => {
+  test('that was stolen can be ended at once', async () => {
     const hook = await addWebhook(api, ['user.updated'])
     const asked = { token: hook.admin.token, body: { keep_former_seconds: 0 } }
     const { body } = await api.send<WebhookWithSecret>('POST', path(hook.id, '/secret'), asked)
@@ -354,7 +354,7 @@ describe('A secret', () => {
     await expect(hook.received(hook.secret)).rejects.toThrow()
   })
 
-  test('outlives a rotation of SECRET_KEYS: it is put under the newest key', async () => {
+  test('survives a rotation of SECRET_KEYS: it is moved to the newest key', async () => {
     const hook = await addWebhook(api, ['user.updated'])
     const rotated = openApi({
       ...api.bindings,
@@ -370,7 +370,7 @@ describe('A secret', () => {
     await api.sql('DELETE FROM webhooks')
   })
 
-  test('under no key of ours signs nothing, and another one mends it', async () => {
+  test('that no key of ours decrypts signs nothing, and replacing it helps', async () => {
     const hook = await addWebhook(api, ['user.updated'])
     await api.sql(
       "UPDATE webhooks SET secret = iif(secret LIKE 'x%', 'y', 'x') || substr(secret, 2) WHERE id = ?",
@@ -390,7 +390,7 @@ describe('By hand', () => {
   const retry = (token: string, sequence: unknown) =>
     api.send<Delivery>('POST', `/v1/webhooks/deliveries/${sequence}/retry`, { token })
 
-  test('a delivery goes at once, whatever pause there is, and says that it is out of order; a success ends the pause', async () => {
+  test('a delivery goes at once, even during a pause, and says that it is out of order; a success ends the pause', async () => {
     const hook = await addWebhook(api, ['user.updated'], 500)
     const ada = await api.person({ password_hash: null })
     for (const name of ['One', 'Two', 'Three']) await rename(api, hook.admin, ada.id, name)
@@ -410,7 +410,7 @@ describe('By hand', () => {
     ])
   })
 
-  test('one that was delivered, or given up, is sent once more, as it was', async () => {
+  test('a delivery that succeeded, or was given up, is sent again unchanged', async () => {
     const hook = await addWebhook(api, ['user.updated'])
     const ada = await api.person({ password_hash: null })
     await rename(api, hook.admin, ada.id, 'One')
@@ -429,13 +429,13 @@ describe('By hand', () => {
     })
   })
 
-  test('there is none that is not there', async () => {
+  test('an unknown delivery is not found', async () => {
     const { token } = await admin()
     for (const sequence of [0, 999_999_999, 'x', '1.5', '1e99', crypto.randomUUID()])
       expect((await retry(token, sequence)).body).toMatchObject({ code: 'delivery_not_found' })
   })
 
-  test('a test goes to one webhook, once, whatever it hears of; a good one wakes one that rests', async () => {
+  test('a test goes to one webhook, once, whatever its types; a success wakes one that rests', async () => {
     const [hook, other] = [
       await addWebhook(api, ['user.updated'], 410),
       await addWebhook(api, ['user.updated', 'webhook.created']),
@@ -457,7 +457,7 @@ describe('By hand', () => {
     expect((await other.received()).some(({ type }) => type === 'webhook.tested')).toBe(false)
   })
 
-  test('PATCH wakes one that rests, and what it is owed goes out, to where it is now', async () => {
+  test('PATCH wakes one that rests, and what it is owed goes out, to its present address', async () => {
     const hook = await addWebhook(api, ['user.updated'], 410)
     const elsewhere = await addWebhook(api, ['user.deleted'])
     const ada = await api.person({ password_hash: null })

@@ -13,20 +13,20 @@ let api: Api
 beforeAll(async () => {
   ;({ api } = await openWithWebhooks())
 })
-// Whatever one test leaves, slow ones above all, the next would have to wait for.
+// Leftovers of one test, above all slow ones, would delay the next.
 afterEach(() => api.sql('DELETE FROM webhooks'))
 
 const people = (count: number) =>
   Promise.all(Array.from({ length: count }, () => api.person({ password_hash: null })))
 const two = () =>
   Promise.all([api.person({ password_hash: null }), api.person({ password_hash: null })] as const)
-/** Each is renamed, so often. */
+/** Renames each of them this often. */
 async function renameAll(hook: Hook, ids: { id: string }[], names: string[]) {
   for (const name of names) for (const { id } of ids) await rename(api, hook.admin, id, name)
 }
 const open = async (hook: Hook) =>
   (await hook.owed()).filter(({ delivered_at, dead_at }) => delivered_at === null && dead_at === null)
-/** Two people are renamed, and nobody has heard of it yet. */
+/** Two people are renamed, but nothing has been sent yet. */
 async function oweTwo(hook: Hook) {
   await api.sql('UPDATE webhooks SET next_try_at = ? WHERE id = ?', [Date.now() + 100_000, hook.id])
   await renameAll(hook, await people(2), ['One'])
@@ -54,7 +54,7 @@ describe('A receiver that', () => {
     expect((await hook.owed())[0]).toMatchObject({ attempts: 2, delivered_at: null })
   })
 
-  test('is down is sent all of it when it is back, in order for each user', async () => {
+  test('is down gets everything when it is back, in order for each user', async () => {
     const hook = await addWebhook(api, ['user.updated'], 503)
     const three = await people(3)
     await renameAll(hook, three, ['One', 'Two', 'Three', 'Four'])
@@ -75,7 +75,7 @@ describe('A receiver that', () => {
     expect(await open(hook)).toEqual([])
   })
 
-  test('answers twice, or after a second, is sent it once', async () => {
+  test('answers twice, or after a second, gets it once', async () => {
     for (const answers of ['twice', 'slow']) {
       const hook = await addWebhook(api, ['user.updated'], answers)
       await renameAll(hook, await people(1), ['One'])
@@ -92,7 +92,7 @@ describe('A receiver that', () => {
     expect(Date.now() - startedAt).toBeLessThan(4500)
   })
 
-  test('hangs is waited for once, for five seconds, and holds up no other', async () => {
+  test('hangs is given five seconds, once, and delays no other', async () => {
     const hanging = await addWebhook(api, ['user.updated'], 'hang')
     const other = await addWebhook(api, ['user.updated'])
     const some = await people(6)
@@ -126,7 +126,7 @@ describe('A receiver that', () => {
 })
 
 describe('A rest', () => {
-  test('is ended by nothing that was on its way, and by no try by hand of a delivery; it is told once', async () => {
+  test('is not ended by a delivery under way, nor by one sent by hand; it is reported once', async () => {
     const hook = await addWebhook(api, ['user.updated'], 410)
     const chief = await api.person({ role: 'admin', password_hash: null, email_verified_at: 1 })
     const mails = async () =>
@@ -139,7 +139,7 @@ describe('A rest', () => {
       api.send('POST', `/v1/webhooks/deliveries/${id}/retry`, { token: hook.admin.token })
     expect((await again(first!.id)).body).toMatchObject({ status: 'delivered', last_status: 204 })
     expect((await hook.state()).rested_at).not.toBeNull()
-    // What was claimed before it came to rest, and is taken now.
+    // Claimed before it came to rest, and accepted now.
     await api.sql('UPDATE webhooks SET rested_at = NULL WHERE id = ?', [hook.id])
     await pausesEnd(api)
     await hook.answers('slow')
@@ -152,7 +152,7 @@ describe('A rest', () => {
     expect((await mails()).length).toBe(1)
   })
 
-  test('and a pause at an address are ended by no success at a former one', async () => {
+  test('and a pause at one address are not ended by a success at a former one', async () => {
     const [hook, elsewhere] = [
       await addWebhook(api, ['user.updated'], 'slow'),
       await addWebhook(api, ['user.deleted'], 500),
@@ -173,7 +173,7 @@ describe('A rest', () => {
 })
 
 describe('What was claimed before its webhook changed', () => {
-  /** Two are claimed, the first has gone out, and the second is about to. */
+  /** Two are claimed, the first was sent, and the second is about to be. */
   async function deliverAround(hook: Hook, change: () => Promise<unknown>) {
     await oweTwo(hook)
     const resources = openForCron(api.bindings, createExecutionContext())
@@ -191,7 +191,7 @@ describe('What was claimed before its webhook changed', () => {
     expect(await open(hook)).toEqual([])
   }
 
-  test('goes to the address that it has now, and the former one hears of nothing more', async () => {
+  test('goes to its present address, and the former one gets nothing more', async () => {
     const [hook, elsewhere] = [
       await addWebhook(api, ['user.updated']),
       await addWebhook(api, ['user.deleted']),
@@ -203,7 +203,7 @@ describe('What was claimed before its webhook changed', () => {
     expect([(await hook.raw()).length, (await elsewhere.received(hook.secret)).length]).toEqual([1, 1])
   })
 
-  test('is signed by the secret that it has now, and not by one that was stolen', async () => {
+  test('is signed with the present secret, and not with one that was stolen', async () => {
     const hook = await addWebhook(api, ['user.updated'])
     let secret = ''
     await deliverAround(hook, async () => {
@@ -219,7 +219,7 @@ describe('What was claimed before its webhook changed', () => {
 })
 
 describe('A pause', () => {
-  test('that somebody ends is over for the run that saw the failure, too', async () => {
+  test('that somebody ends is over even for the run that saw the failure', async () => {
     const hook = await addWebhook(api, ['user.updated'], 500)
     await oweTwo(hook)
     const resources = openForCron(api.bindings, createExecutionContext())
@@ -247,7 +247,7 @@ describe('A pause', () => {
     expect(claims).toBeLessThan(5)
   })
 
-  test('grows from five seconds to an hour, once for all that failed together', async () => {
+  test('grows from five seconds to an hour, once for all deliveries that failed together', async () => {
     const hook = await addWebhook(api, ['user.updated'], 500)
     await api.sql('UPDATE webhooks SET next_try_at = ? WHERE id = ?', [Date.now() + 100_000, hook.id])
     await renameAll(hook, await people(5), ['One'])
@@ -259,11 +259,11 @@ describe('A pause', () => {
       expect(failures).toBe(time)
       pauses.push(Math.round((Number(next_try_at) - Date.now()) / 1000))
       const tried = (await hook.raw()).length
-      // What is refused ten times is looked at below.
+      // Refusing ten times is tested below.
       await api.sql('UPDATE webhook_deliveries SET attempts = 1 WHERE webhook_id = ?', [hook.id])
       await pausesEnd(api)
       await deliver(api)
-      // The oldest alone.
+      // Only the oldest.
       expect((await hook.raw()).length).toBe(tried + 1)
     }
     expect(pauses[0]).toBeLessThanOrEqual(5)
@@ -273,7 +273,7 @@ describe('A pause', () => {
     expect(new Set((await hook.received()).slice(5).map(({ id }) => id)).size).toBe(1)
   })
 
-  test('becomes a rest after fifty tries and a day, not before both', async () => {
+  test('becomes a rest after fifty attempts and a day, not before both', async () => {
     const hook = await addWebhook(api, ['user.updated'], 500)
     await renameAll(hook, await people(1), ['One'])
     const day = 86_400_000
@@ -301,7 +301,7 @@ describe('A pause', () => {
     )
   })
 
-  test('holds up no other webhook', async () => {
+  test('delays no other webhook', async () => {
     const [failing, other] = [
       await addWebhook(api, ['user.updated'], 500),
       await addWebhook(api, ['user.updated']),
@@ -312,7 +312,7 @@ describe('A pause', () => {
 })
 
 describe('What a receiver refuses ten times', () => {
-  test('keeps nobody else’s from it, is tried again now and then, and is not overtaken in its own line', async () => {
+  test('does not block other users’ lines, is tried again now and then, and is not overtaken in its own line', async () => {
     const hook = await addWebhook(api, ['user.updated'], 'picky')
     const [ada, eve] = await two()
     await rename(api, hook.admin, ada.id, 'Refused')
@@ -322,9 +322,9 @@ describe('What a receiver refuses ten times', () => {
     await api.sql("UPDATE webhook_deliveries SET attempts = 8 WHERE snapshot LIKE '%Refused%'")
     await pausesEnd(api)
     await deliver(api)
-    // Until then it may be that nothing is taken at all.
+    // Until then it may be that nothing is accepted at all.
     expect(await names()).toEqual(['Refused', 'Refused'])
-    // Beside the tenth try, or after it.
+    // At the tenth attempt, or after it.
     for (const _ of [1, 2]) {
       await pausesEnd(api)
       await deliver(api)
@@ -349,7 +349,7 @@ describe('What a receiver refuses ten times', () => {
     expect(await open(hook)).toEqual([])
   })
 
-  test('keeps nobody else’s from it however long its own line is', async () => {
+  test('does not block other users’ lines, however long its own line is', async () => {
     const hook = await addWebhook(api, ['user.updated'], 'picky')
     const [ada, eve] = await two()
     await rename(api, hook.admin, ada.id, 'Refused')
@@ -368,7 +368,7 @@ describe('What a receiver refuses ten times', () => {
     expect((await hook.received()).map(({ data }) => data.user!.name)).toContain('Eve')
   })
 
-  test('has the newest thousand of its line wait behind it, and those before them are given up', async () => {
+  test('keeps the newest thousand of its line waiting, and older ones are given up', async () => {
     const hook = await addWebhook(api, ['user.updated'], 'picky')
     const [ada] = await two()
     await rename(api, hook.admin, ada.id, 'Refused')
@@ -386,17 +386,17 @@ describe('What a receiver refuses ten times', () => {
     const { body } = await api.send<{ data: object[] }>('POST', `/v1/webhooks/deliveries/${ids[1]}/retry`, {
       token: hook.admin.token,
     })
-    // Sent by hand, it comes out of order, as it says.
+    // Sent by hand it comes out of order, and says so.
     expect(body).toMatchObject({ status: 'delivered', out_of_order: true })
   })
 })
 
 describe('What is owed', () => {
-  test('by a batch that comes while others are sent goes out with them, at whatever moment it comes', async () => {
+  test('by a batch that comes while others are being sent goes out with them, at whatever moment it comes', async () => {
     const hook = await addWebhook(api, ['user.updated'])
     const [ada] = await two()
     const resources = openForCron(api.bindings, createExecutionContext())
-    // Nothing was due; now something is, and the run is about to end.
+    // Nothing was due; now something is, while the run is about to end.
     behindFirstRead(resources, async () => {
       await api.sql('UPDATE webhooks SET next_try_at = ? WHERE id = ?', [Date.now() + 100_000, hook.id])
       await rename(api, hook.admin, ada.id, 'One')
@@ -407,7 +407,7 @@ describe('What is owed', () => {
     expect((await hook.raw()).length).toBe(1)
   })
 
-  test('to somebody who is erased after it was claimed goes out with the id alone', async () => {
+  test('about somebody who is erased after it was claimed goes out with only the id', async () => {
     const hook = await addWebhook(api, ['user.updated'])
     const [ada, eve] = await two()
     await api.sql('UPDATE webhooks SET next_try_at = ? WHERE id = ?', [Date.now() + 100_000, hook.id])
@@ -425,7 +425,7 @@ describe('What is owed', () => {
     ])
   })
 
-  test('is given up after three days, and what came after it goes on, out of order or not as it says', async () => {
+  test('is given up after three days, and later deliveries continue, marked if they are out of order', async () => {
     const hook = await addWebhook(api, ['user.updated'], 500)
     const [ada] = await people(1)
     await renameAll(hook, [ada!], ['One', 'Two'])
@@ -448,17 +448,17 @@ describe('What is owed', () => {
     ])
   })
 
-  test('of one that rests is given up by clean-up after its days, and kept until then', async () => {
+  test('to a resting webhook is given up by clean-up after three days, and kept until then', async () => {
     const hook = await addWebhook(api, ['user.updated'], 410)
     await renameAll(hook, await people(1), ['One', 'Two'])
     const [first] = await hook.owed()
     await api.sql('UPDATE webhook_deliveries SET owed_at = 1 WHERE id = ?', [Number(first!.id)])
     await cleanUp(openForCron(api.bindings, createExecutionContext()))
-    // Given up so long ago, it is gone.
+    // It was given up so long ago that it is gone.
     expect((await hook.owed()).map(({ dead_at }) => dead_at)).toEqual([null])
   })
 
-  test('goes 30 days after it was delivered or given up, and with its webhook', async () => {
+  test('is removed 30 days after it was delivered or given up, or with its webhook', async () => {
     const [hook, other] = [await addWebhook(api, ['user.updated']), await addWebhook(api, ['user.updated'])]
     await renameAll(hook, await people(2), ['One'])
     const [old] = await hook.owed()
@@ -477,7 +477,7 @@ describe('What is owed', () => {
     expect([(await hook.owed()).length, (await other.owed()).length]).toEqual([2, 0])
   })
 
-  test('is sent by one of several Workers that deliver at once', async () => {
+  test('is sent by only one of several Workers that deliver at once', async () => {
     const hook = await addWebhook(api, ['user.updated'])
     // Receivers of other tests hang, and would be waited for.
     await api.sql('UPDATE webhooks SET rested_at = 1 WHERE id <> ?', [hook.id])
@@ -491,7 +491,7 @@ describe('What is owed', () => {
   })
 })
 
-test('Logs have no address, no secret and nothing of anybody', async () => {
+test('Logs contain no address, no secret and no personal data', async () => {
   const lines: string[] = []
   const kept = { warn: console.warn, error: console.error, info: console.info }
   for (const level of ['warn', 'error', 'info'] as const) console[level] = (line: string) => lines.push(line)
