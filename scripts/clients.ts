@@ -7,9 +7,9 @@ import { readArguments, runCommand } from './command.ts'
 
 const USAGE = `npm run test:clients
 
-Starts Roster as npm run dev does, on ports of its own, and signs in with it by Python's Authlib and requests-oauthlib
+Starts Roster as npm run dev does, on ports of its own, and signs in to it with Python's Authlib and requests-oauthlib
 (Debian: apt-get install python3-authlib python3-requests-oauthlib), where they are installed. Then it asks Roster and
-oidc-provider the same wrong things, and says where their answers differ that should not.
+oidc-provider the same wrong things, and says which answers differ and should not.
 
   --dry-run   says what would be asked`
 
@@ -19,7 +19,8 @@ const SCOPES = ['openid', 'profile', 'email', 'offline_access']
 
 async function main() {
   const { isDryRun } = readArguments({ usage: USAGE, options: {} })
-  if (isDryRun) return console.log('Would ask by Authlib, requests-oauthlib, and beside oidc-provider.')
+  if (isDryRun)
+    return console.log('Would ask with Authlib and requests-oauthlib, and compare with oidc-provider.')
   const stack = await startStack()
   try {
     const issuer = stack.url.replace('127.0.0.1', 'localhost')
@@ -66,7 +67,7 @@ function signInByPython(given: object) {
   const { status, error } = spawnSync(python, [script], { env, stdio: 'inherit' })
   if ((error as NodeJS.ErrnoException | undefined)?.code === 'ENOENT')
     return console.log('skipped  Authlib, requests-oauthlib: there is no python3 here.')
-  if (status !== 0) throw new Error('A client of Python’s did not get through.')
+  if (status !== 0) throw new Error('A Python client did not get through.')
 }
 
 if (import.meta.main) runCommand(main)

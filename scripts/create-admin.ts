@@ -22,15 +22,15 @@ import { readArguments, runCommand } from './command.ts'
 
 const USAGE = `npm run admin:create -- --email you@your-domain [--name "Your Name"] [--new-password]
 
-Makes sure that an address belongs to an administrator. May be repeated, and says what it took.
+Makes sure that an address belongs to an administrator. May be repeated; says what it changed.
 
-  --name           of an administrator who is made now (Administrator)
-  --new-password   replaces the password of one who is there already
+  --name           the name of a new administrator (Administrator)
+  --new-password   replaces the password of an existing one
   --dry-run        says what would be done, and does nothing
 
 The password comes from ADMIN_PASSWORD, from standard input or from a prompt; one is made and printed where none is
-given. Given in one of the first two ways, it also replaces that of an administrator who is there already. It is no
-option: whoever runs ps would read it.`
+given. Given in one of the first two ways, it also replaces that of an existing administrator. There is no option
+for it: whoever runs ps would read it.`
 
 interface NewAdmin {
   /** The Worker's settings, by the names of its bindings. */
@@ -69,7 +69,7 @@ export async function createAdmin(wanted: NewAdmin): Promise<Result> {
     if (made) return { done: ['created'], user: made }
     // Somebody else was faster, perhaps another run of this script.
     const other = await findByEmail(resources, email)
-    if (!other) throw new Error(`${email} was taken a moment ago, and is free again. Run this again.`)
+    if (!other) throw new Error(`${email} was taken a moment ago, and is free now. Run this again.`)
     return makeAdmin(resources, other, wanted)
   })
 }
@@ -231,7 +231,7 @@ function whatIsLeft(user: User, { config, now }: Pick<Resources, 'config' | 'now
   return [
     ...(isActive(user, now)
       ? []
-      : [`They are disabled${until}, and cannot log in before somebody enables them.`]),
+      : [`They are disabled${until}, and cannot log in until somebody enables them.`]),
     ...(user.failed_logins >= MAX_FAILURES_IN_A_ROW
       ? ['They are locked after too many wrong passwords: --new-password opens the account.']
       : []),
@@ -270,7 +270,7 @@ async function main() {
   console.log(`${email}: ${done.join(', ') || 'is an administrator already; nothing changed'}`)
   if (done.includes('address verified'))
     console.log(
-      'Nobody had proved that address, so what could open the account is void: password, factors, sessions and links.',
+      'Nobody had proved that address, so every earlier way in is void: password, factors, sessions and links.',
     )
   if (user) {
     const left = await withResources(env, async (resources) => whatIsLeft(user, resources))

@@ -11,14 +11,14 @@ import { SCRIPT_SCOPES, SCRIPTS_CLIENT_ID } from './sign-in.ts'
 
 const USAGE = `npm run client:create -- --name "An app" --redirect-uri https://app.your-domain/callback [--public]
 
-Adds an app that signs people in with Roster, and prints its client_id, and its secret: this once. What else there is
-stands in the API document under CreateClient, and is given as JSON.
+Adds an app that signs people in with Roster, and prints its client_id and its secret, only this once. Everything else
+is in the API document under CreateClient, and is given as JSON.
 
-  --name           what people read when they are asked to let it
-  --redirect-uri   where people come back to; may be repeated
-  --public         for what can keep no secret: a page without a server, a native app
-  --first-party    one of your own: nobody is asked
-  --json FILE      the whole of it, as POST /v1/oauth_clients takes it
+  --name           what people see when they are asked for consent
+  --redirect-uri   where people are sent back to; may be repeated
+  --public         for an app that cannot keep a secret: a page without a server, a native app
+  --first-party    one of your own: nobody is asked for consent
+  --json FILE      all settings, as POST /v1/oauth_clients takes it
   --scripts        lets the scripts that act on this deployment sign in to it, and nothing else; may be repeated
   --dry-run        says whether it could be added, and adds nothing`
 

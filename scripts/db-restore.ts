@@ -8,7 +8,7 @@ import { linesOf } from './people-export.ts'
 const USAGE = `npm run db:restore -- dump.sql
 
 Loads a dump (SQL, as sqld's /dump or sqlite3's .dump writes it) into an empty database: migrates it as far as the dump was,
-loads the rows of ordinary tables, which make the search and the totals anew, and applies the migrations since. Then:
+loads the rows of ordinary tables, from which the search and the totals are rebuilt, and applies the migrations since. Then:
 npm run db:restored. It needs TURSO_DATABASE_URL, and TURSO_AUTH_TOKEN where the database asks for one.
 
   --dry-run   says what the dump has, and loads nothing`
@@ -52,7 +52,7 @@ async function* rowsOf(path: string): AsyncGenerator<Row> {
   let isOver = false
   for await (const line of linesOf(textOf(path))) {
     if (isOver && line.trim() !== '')
-      throw new Error('The dump goes on behind its COMMIT;: a file of two dumps is none. Give one of them.')
+      throw new Error('The dump goes on after its COMMIT;: give one dump, not a file of two.')
     last = line.trim() || last
     isOver ||= table === undefined && IS_END.test(line.trim())
     table ??= /^INSERT INTO ["'`]?(\w+)["'`]?\s*(\([^)]*\)\s*)?VALUES\s*\(/i.exec(line)?.[1]
@@ -80,7 +80,7 @@ async function migrationsIn(path: string): Promise<Set<string>> {
     )
     if (!found)
       throw new Error(
-        'The dump is of a newer version than this one, or of another: a migration of its is missing here.',
+        'The dump is from a newer version than this one, or from another: one of its migrations is missing here.',
       )
     had.add(found.name)
   }
@@ -139,7 +139,7 @@ export async function restoreDump(path: string, url: string, authToken?: string,
       .rows
     if (Number(found!.total) > 0)
       throw new Error(
-        'The database is not empty: a dump is loaded into an empty one alone. Where loading broke off, make another.',
+        'The database is not empty: a dump is loaded only into an empty one. If loading broke off, make another.',
       )
     await migrate(url, authToken, MIGRATIONS, false, (name) => had.has(name))
     const tables = await ordinaryTables(client)
@@ -156,12 +156,12 @@ export async function restoreDump(path: string, url: string, authToken?: string,
       const [row] = (await client.execute(`SELECT count(*) AS total FROM "${table}"`)).rows
       if (Number(row!.total) !== expected)
         throw new Error(
-          `${table} has ${row!.total} rows, and the dump ${expected}: nothing is to be relied on.`,
+          `${table} has ${row!.total} rows, and the dump ${expected}: do not rely on any of it.`,
         )
     }
     for await (const { table } of rowsOf(path))
       if (!tables.has(table) && !isSearch(table) && ![...MADE, APPLIED].includes(table))
-        throw new Error(`The dump has rows of ${table}, which is no table of ours.`)
+        throw new Error(`The dump has rows of ${table}, which is not a table of Roster.`)
     await migrate(url, authToken)
     // That an earlier restore was handled says nothing about this one.
     const places = RESTORE_STATES.map(() => '?').join(', ')

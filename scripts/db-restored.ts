@@ -25,17 +25,17 @@ const USAGE = `npm run db:restored -- --yes [--again] [--without-keys]
 
 After the database was restored from a backup, by npm run db:restore or by Turso: before anybody uses it, undoes what the
 backup has brought back. Every session and link ends; API keys and the secrets of apps and webhooks are off until they are
-renewed; whom the ledger in Redis names as erased is erased again, and whom it names otherwise since the backup chooses a new
-password by mail and has the role user; whose address was changed is disabled, too, until an administrator decides.
-Administrators are told by mail, and a new chain of seals begins. Where it stopped it goes on; done once more it ends nothing
-again, and sees to what it has not answered yet, however old it is.
+renewed. Users whom the ledger in Redis names as erased are erased again; others whom it names since the backup choose a new
+password by mail and get the role user; those whose address was changed are disabled, too, until an administrator decides.
+Administrators are told by mail, and a new chain of seals begins. If it stops, run it again: it goes on. Once done, a further
+run ends nothing again, and handles what was not handled yet, however old it is.
 
-  --yes           does it: without it this says which database that is and what would be done, as --dry-run does
+  --yes           does it: without it, this says which database it is and what would be done, as --dry-run does
   --again         the database was restored once more since this was done, as by Turso, to a day after the first restore. With
-                  it everything ends in any case. Where that breaks off, ask without it: unless that says that this was done,
-                  go on so
-  --without-keys  goes on although SECRET_KEYS lacks a key that is in use in the database: whom the ledger names as erased
-                  by a key that is missing is not found, and stays
+                  it everything ends in any case. If that breaks off, run it without --again: unless it says that this was
+                  done, go on that way
+  --without-keys  goes on although SECRET_KEYS lacks a key that is in use in the database: users whom the ledger names as
+                  erased under a missing key are not found, and stay
   --dry-run       says what would be done, and does nothing`
 
 const ROWS_PER_STATEMENT = 1000
@@ -106,7 +106,7 @@ export async function afterRestore(
   if (isDryRun) return found
   if (found.lacksKey && !withoutKeys)
     throw new Error(
-      'SECRET_KEYS lacks a key that is in use in this database: whom the ledger names as erased by it would not be found, and stay. Nothing was done. Give the SECRET_KEYS of its time, or --without-keys.',
+      'SECRET_KEYS lacks a key that is in use in this database: users whom the ledger names as erased under it would not be found, and stay. Nothing was done. Give the SECRET_KEYS of its time, or --without-keys.',
     )
   if (isEnding) {
     await begin(resources, isAgain)
@@ -142,12 +142,12 @@ async function warningsOf(
   const warnings = [
     ...(lacksAny
       ? [
-          'SECRET_KEYS lacks one that passwords, authenticator apps or webhooks are under: by another key nobody is found in the ledger as erased.',
+          'SECRET_KEYS lacks a key that passwords, authenticator apps or webhooks are under: with another key, nobody is found in the ledger as erased.',
         ]
       : []),
     ...(isSilent
       ? [
-          `The ledger in Redis has nothing that this database does not have${newest[0] ? `, whose newest change is of ${toTime(newestAt)}` : ''}: if something was undone since, that stands in the log alone (code ledger).`,
+          `The ledger in Redis has nothing that this database does not have${newest[0] ? `, whose newest change is of ${toTime(newestAt)}` : ''}: if something was undone since, only the log has it (code ledger).`,
         ]
       : []),
     ...(isOlder
@@ -287,7 +287,7 @@ async function main() {
     )
   else if (endedAt !== undefined)
     console.log(
-      `This goes on where it stopped: everything ended at ${toTime(endedAt)}, and does not end once more. If the database was restored since: --again`,
+      `This goes on where it stopped: everything ended at ${toTime(endedAt)}, and does not end again. If the database was restored since: --again`,
     )
   else
     console.log(
@@ -303,7 +303,7 @@ async function main() {
     )
   if (lostHead) console.log(`A new chain of seals begins. Lost with the database: ${lostHead}`)
   console.log(
-    'Copies near end by themselves within a minute. If no administrator is left: npm run admin:create',
+    'Nearby copies expire by themselves within a minute. If no administrator is left: npm run admin:create',
   )
 }
 

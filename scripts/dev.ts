@@ -25,14 +25,14 @@ const USAGE = `npm run dev [-- --reset] [-- --demo] [-- --examples] [-- --inspec
 
 Starts everything that Roster needs on this machine, and Roster. Ctrl-C ends it.
 
-  --reset     begins anew: everything that the local stack keeps is removed first
-  --demo      invents a hundred users with a history, where there are none yet; an app and a provider to sign in by
+  --reset     starts afresh: everything that the local stack keeps is removed first
+  --demo      invents a hundred users with a history, where there are none yet; an app and a provider to sign in with
   --examples  starts that app, a React app that has its users signed in by cookie, and a service that takes tokens
   --inspect   opens the runtime's inspector, for a debugger. Every page in a browser of this machine could use it.
   --dry-run   checks the settings, says what would be started, and starts nothing
 
-PORT, ADMIN_EMAIL and ADMIN_PASSWORD choose port and administrator, ROSTER_STATE the directory (.roster). Settings of
-your own may stand in .dev.vars.`
+PORT, ADMIN_EMAIL and ADMIN_PASSWORD choose port and administrator, ROSTER_STATE the directory (.roster). Your own
+settings may be in .dev.vars.`
 
 const ROOT = resolve(import.meta.dirname, '..')
 /** Everything the local stack keeps. A second stack needs its own directory. */
@@ -172,10 +172,10 @@ async function main() {
     ['Administrator', admin.email, note],
     ['Password', password],
     ...(isDemo ? [['Demo', 'a hundred users', `each with the password ${DEMO_PASSWORD}`]] : []),
-    ...(provider ? [['Provider', provider.url, 'Nordlys, to sign in by']] : []),
+    ...(provider ? [['Provider', provider.url, 'Nordlys, to sign in with']] : []),
     ...(example ? [['Example', example.url, 'an app to sign in to: examples/sign-in']] : []),
     ...(apps ? rowsOf(apps) : []),
-    ['Data', named(STATE), 'npm run dev -- --reset begins anew'],
+    ['Data', named(STATE), 'npm run dev -- --reset starts afresh'],
   ])
   console.log(`Database  ${database.url}  token=${database.token}`)
   console.log(`Mailbox  ${mailbox.url}/?key=${secrets.MAILBOX_KEY}`)
@@ -216,7 +216,7 @@ async function keptIn<T>(path: string, open: () => Promise<T> | T): Promise<T> {
     return await open()
   } catch (cause) {
     throw new Error(
-      `${named(path)} cannot be used: ${(cause as Error).message}\nTo begin anew, without it: npm run dev -- --reset`,
+      `${named(path)} cannot be used: ${(cause as Error).message}\nTo start afresh, without it: npm run dev -- --reset`,
       { cause },
     )
   }

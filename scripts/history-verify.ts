@@ -37,7 +37,7 @@ HISTORY_KEY has to have every key that seals were made with.
                    asked for it as well: the database alone cannot tell what was cut off its end
   --without-redis  does not ask Redis. Without this it fails where Redis does not answer
   --restored       you have restored the database from a backup: Redis takes its newest seal for the newest, and what was
-                   lost is said once more. The log knows it still
+                   lost is said once more. The log still has it
 
 What is younger than the newest seal (a quarter of an hour, as a rule) is counted, and cannot be verified.`
 
@@ -81,7 +81,7 @@ export async function verifyHistory(resources: Resources, known: readonly string
   ]
   const warnings = [...rows.warnings]
   if (known.length === 0)
-    warnings.push('No head from outside of the database: what was cut off its end is not seen.')
+    warnings.push('No head from outside the database: what was cut off its end goes unseen.')
   const aged = {
     noise: last?.aged_noise ?? 0,
     security: last?.aged_security ?? 0,
@@ -152,8 +152,8 @@ function faultsOfHeads(seals: Seal[], known: readonly string[]): string[] {
     const seal = seals.find((one) => String(one.number) === number)
     if (isKnownAs(seal, head) || lost.has(head)) return []
     return seal
-      ? [`Seal ${number} is another one than is known outside of the database: the chain was made anew.`]
-      : [`Seal ${number} is known outside of the database, and is not there: the history was cut off.`]
+      ? [`Seal ${number} is not the one known outside the database: the chain was made anew.`]
+      : [`Seal ${number} is known outside the database, and is not there: the history was cut off.`]
   })
 }
 
@@ -251,7 +251,7 @@ async function askHead({ redis }: Resources): Promise<string | null | undefined>
   const replies = await redis.mget([HEAD_KEY], 'marks')
   if (!replies)
     throw new Error(
-      'Redis does not answer, and the newest seal stands there: whether the history was cut off cannot be said. Run this again, or with --without-redis.',
+      'Redis does not answer, and the newest seal is there: whether the history was cut off cannot be said. Run this again, or with --without-redis.',
     )
   return replies[0]
 }
@@ -266,7 +266,7 @@ async function main() {
   for (const head of values.head ?? [])
     if (!HEAD.test(head))
       throw new Error(
-        `--head ${head} is none: it is <number>.<head>, as the log has them (code history_sealed).`,
+        `--head ${head} is not one: it is <number>.<head>, as the log has them (code history_sealed).`,
       )
   const isAlone = values['without-redis'] === true
   if (isAlone && values.restored)

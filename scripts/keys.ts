@@ -24,13 +24,14 @@ const USAGE = `npm run keys:generate
 npm run keys:rotate -- --step ${STEPS.join('|')}
 
 Prints JWT_KEYS, OPENID_KEYS, SECRET_KEYS and HISTORY_KEY as lines of an env file: fresh ones, or the first three of the
-deployment one step on. A new HISTORY_KEY goes in front of the old, by hand: nothing that it signed is ever void.
+deployment one step on. A new HISTORY_KEY goes in front of the old, by hand: nothing that it signed ever becomes void.
 
   --step      publish adds a new entry, sign makes it the one that signs, retire drops the others
-  --dry-run   says what would become of which entry, and prints none
+  --dry-run   says what would become of each entry, and prints none
 
 Before retiring SECRET_KEYS, the database is asked whose passwords would be lost: TURSO_DATABASE_URL (and
-TURSO_AUTH_TOKEN) say which that is. While an authenticator app or a webhook's secret is under what goes, nothing is retired. One that does not answer stops it; without TURSO_DATABASE_URL nobody is asked.`
+TURSO_AUTH_TOKEN) say which one. While an authenticator app or a webhook's secret is under a key that goes, nothing is
+retired. A database that does not answer stops it; without TURSO_DATABASE_URL none is asked.`
 
 /** How long verifiers cache the published keys (system/routes.ts). */
 const KNOWN_AFTER_SECONDS = 600
@@ -43,14 +44,15 @@ const WHAT_NEXT: Record<Step, string> = {
 const WHEN_TO_RETIRE = `
 JWT_KEYS: 10 minutes after "sign", the life of an access token. OPENID_KEYS likewise: that of an ID token.
 SECRET_KEYS: it signs refresh tokens (they live up to 30 days) and peppers passwords. A password is peppered anew when
-its owner logs in, authenticator apps and secrets of webhooks are put under it by cron; whoever has not logged in since "sign" needs a new password after "retire". Keep the old one for long.
-Whom the ledger knew as erased before "sign" it knows under the old one alone: as long as backups are kept (BACKUPS_KEPT_DAYS).
+its owner logs in, authenticator apps and secrets of webhooks are put under it by cron; whoever has not logged in
+since "sign" needs a new password after "retire". Keep the old one for a long time: the ledger knows those who were erased
+before "sign" only under the old one, and needs it as long as backups are kept (BACKUPS_KEPT_DAYS).
 To retire only one of the two, leave the other out of the environment.`
 const WHAT_BECOMES_VOID = {
   OPENID_KEYS: 'hints that apps give when they sign somebody out',
   JWT_KEYS: 'access tokens that it signed',
   SECRET_KEYS:
-    'sessions, mailed links, passwords and authenticator apps that were last made with it, and whom the ledger knows as erased under it',
+    'sessions, mailed links, passwords and authenticator apps that were last made with it, and the people whom the ledger knows as erased under it',
 } as const
 type Name = keyof typeof WHAT_BECOMES_VOID
 
@@ -130,7 +132,7 @@ export async function rotate<T>(entries: T[], step: Step, { dated, make }: Kind<
   const waiting = others.filter((entry) => ageOf(entry) > ageOf(signing))
   const isUnclear = !Number.isFinite(ageOf(signing)) && others.some((entry) => !Number.isFinite(ageOf(entry)))
   const unclear =
-    'Of several entries without a date nobody can tell which is newer: --step publish adds one that has.'
+    'Of several entries without a date nobody can tell which is newer: --step publish adds one with a date.'
 
   if (step === 'publish') {
     if (waiting.length)
@@ -150,7 +152,7 @@ export async function rotate<T>(entries: T[], step: Step, { dated, make }: Kind<
           : `No entry is newer than the one that signs (${name(signing)}): --step publish is first.`,
       )
     const knownAt = ageOf(next) + KNOWN_AFTER_SECONDS
-    const early = `\n  TOO EARLY: it was published less than 10 minutes ago, and who verifies may not know it. Do not deploy this before ${toTime(knownAt)}.`
+    const early = `\n  TOO EARLY: it was published less than 10 minutes ago, and verifiers may not know it yet. Do not deploy this before ${toTime(knownAt)}.`
     return {
       entries: [next, ...entries.filter((entry) => entry !== next)],
       said: `${name(next)} signs now; ${name(signing)} verifies.${nowSeconds() < knownAt ? early : ''}`,
@@ -186,9 +188,9 @@ function readKeySet(current: string): JWK[] {
   try {
     set = JSON.parse(text)
   } catch {
-    throw new Error('it is no JSON. Was it cut when it was copied?')
+    throw new Error('it is not JSON. Was it cut when it was copied?')
   }
-  if (!Array.isArray(set.keys)) throw new Error('it is no key set: {"keys":[…]}.')
+  if (!Array.isArray(set.keys)) throw new Error('it is not a key set: {"keys":[…]}.')
   return set.keys
 }
 

@@ -16,7 +16,7 @@ const NAMED = 20
 export async function findPasswordsLost(gone: string[], kept: string[]): Promise<string> {
   const { TURSO_DATABASE_URL: url, TURSO_AUTH_TOKEN: authToken } = process.env
   if (!url)
-    return 'NOBODY WAS ASKED whose passwords and authenticator apps would be lost, and only the database knows: put TURSO_DATABASE_URL into the environment.'
+    return 'NOT CHECKED whose passwords and authenticator apps would be lost; only the database knows: put TURSO_DATABASE_URL into the environment.'
   const idsOf = (secrets: string[]) => keyring(secrets, 'password_pepper').map(pepperId)
   const stay = idsOf(kept)
   const lost = idsOf(gone).filter((id) => !stay.includes(id))
@@ -91,7 +91,7 @@ export async function findPasswordsLost(gone: string[], kept: string[]): Promise
 class StillNeeded extends Error {
   constructor(what: string, count: number, remedy: string) {
     super(
-      `${count} ${what} still under what goes, and would be lost for good, so nothing is retired. ${remedy}: wait for it, and look at /ready whether cron runs. To retire all the same, leave TURSO_DATABASE_URL out of the environment.`,
+      `${count} ${what} still under a key that goes, and would be lost for good, so nothing is retired. ${remedy}: wait for it, and check at /ready that cron runs. To retire all the same, leave TURSO_DATABASE_URL out of the environment.`,
     )
   }
 }

@@ -89,7 +89,7 @@ function compare(migrations: Migration[], rows: Applied[]): string[] {
     if (!migration) {
       const name = row.name ?? `A migration of ${new Date(row.when).toISOString()}`
       return [
-        `${name} was applied to this database, and is missing here. Is this an older version, or another branch?`,
+        `${name} was applied to this database, but is missing here. Is this an older version, or another branch?`,
       ]
     }
     if ([migration.digest, ...migration.olderForms].includes(row.digest)) return []

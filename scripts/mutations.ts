@@ -7,10 +7,10 @@ import { findMutants, type Mutant } from './mutants.ts'
 const USAGE = `npm run test:mutations -- --folder src/recovery
 
 Leaves out each guard and each condition of a write, one at a time, runs the tests that could notice, and lists what
-none of them noticed. What may go unnoticed stands in scripts/mutations.json, with its reason.
+none of them noticed. What may go unnoticed is listed in scripts/mutations.json, with its reason.
 
-  --folder <path>   a folder or a file below src; several by giving it several times
-  --near            only the tests that stand near, not the whole of test:fast for what they did not notice
+  --folder <path>   a folder or a file below src; may be repeated
+  --near            only the tests nearby, not the whole of test:fast for what they did not notice
   --dry-run         lists what would be left out`
 
 const ROOT = resolve(import.meta.dirname, '..')

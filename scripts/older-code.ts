@@ -7,10 +7,10 @@ const USAGE = `npm run test:older-code [-- --commit <commit>] [-- test/users.tes
 
 While a migration is applied, and until the next deployment, the version before it runs. This takes the code and the
 tests of that version, gives them the migrations of today, and runs them, with the packages that are here. What fails
-is run once more on that version's own migrations: what fails there too says nothing of the schema.
+is run once more on that version's own migrations: what fails there too says nothing about the schema.
 
-  --commit <commit>   another version than the last that did not have the newest migration
-  --dry-run           says which that is`
+  --commit <commit>   a version other than the last without the newest migration
+  --dry-run           says which one it is`
 
 const ROOT = resolve(import.meta.dirname, '..')
 /** The migrations, and the scripts that apply them. */
@@ -90,7 +90,7 @@ runCommand(() => {
       return tests.filter(isNew).map((test) => `${file}: ${test}`)
     })
     if (ofTheSchema.length > 0)
-      throw new Error(`That version does not do this on the schema of today:\n${ofTheSchema.join('\n')}`)
+      throw new Error(`That version fails here on the schema of today:\n${ofTheSchema.join('\n')}`)
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }

@@ -5,11 +5,11 @@ import { tokenFrom } from './people/tokens.ts'
 
 const USAGE = `npm run people:export -- people.ndjson --url https://roster.your-domain
 
-Writes everybody who is not deleted into a file, a JSON object a line, oldest first. Started again, it goes on behind what
-the file has. docs/import.md says what stands in it.
+Writes everybody who is not deleted into a file, a JSON object a line, oldest first. Started again, it goes on after what
+the file has. docs/import.md says what is in it.
 
   --url       the deployment: its ISSUER
-  --hashes    what passwords are checked by, too: keep such a file as you keep the passwords of a vault
+  --hashes    the password hashes, too: keep such a file as safe as the passwords of a vault
 
 It signs in by the device flow, unless ROSTER_TOKEN has an access token.`
 
@@ -45,7 +45,7 @@ export async function exportPeople({
   appendFileSync(file, '', { mode: 0o600 })
   if (last && 'password_hash' in last !== hashes)
     throw new Error(
-      `${file} was begun ${hashes ? 'without' : 'with'} --hashes. Go on as it was, or take another file.`,
+      `${file} was started ${hashes ? 'without' : 'with'} --hashes. Go on the same way, or take another file.`,
     )
   for (let tried = 0; tried < TRIES; tried++) {
     const from = last ? `&created_from=${encodeURIComponent(last.created_at)}` : ''
@@ -64,7 +64,7 @@ export async function exportPeople({
       tried = 0
     }
   }
-  throw new Error(`The file breaks off again and again, behind ${count} lines. Start this again to go on.`)
+  throw new Error(`The file keeps breaking off, after ${count} lines. Start this again to go on.`)
 }
 
 /** The rows of an answer. If it breaks off they end: what has come is kept, and the rest is asked for. */
@@ -89,7 +89,7 @@ async function whatIsThere(file: string): Promise<{ last: Exported | undefined; 
   const last = exportedOf(text)
   // Nothing is cut off a file that is not ours.
   if (count === 0 ? statSync(file).size > 0 : !last)
-    throw new Error(`${file} is there, and is no export of Roster's. Take another file.`)
+    throw new Error(`${file} exists, and is not an export from Roster. Take another file.`)
   truncateSync(file, bytes)
   return { last, count }
 }

@@ -12,18 +12,18 @@ import { tokenFrom } from './people/tokens.ts'
 
 const USAGE = `npm run people:import -- people.ndjson --url https://roster.your-domain [--from django] [--dry-run]
 
-Takes people over from somewhere else; docs/import.md says how a line looks. It can be stopped and started
-again, and the same file be sent again: an account that is there is never changed. What became of each line stands in a
+Imports people from somewhere else; docs/import.md says what a line looks like. It can be stopped and started
+again, and the same file sent again: existing accounts are never changed. What became of each line is in a
 report beside the file.
 
   --url            the deployment: its ISSUER
   --from           what wrote the file: ${Object.keys(READERS).join(', ')} (the first, if you do not say)
-  --with FILE      what comes beside it: of firebase the hash parameters, of auth0 the hashes
-  --own-attributes  of keycloak: attributes are for their users to change, so they go to metadata, not to admin_metadata
+  --with FILE      what comes beside it: for firebase the hash parameters, for auth0 the hashes
+  --own-attributes  for keycloak: attributes are for their users to change, so they go to metadata, not to admin_metadata
   --verified       where the file does not say, addresses count as proved: your word for it
   --staff ROLE     who was staff there gets this role: manager or admin (superusers admin); with --verified
   --report FILE    the report; <file>.report.ndjson, if you do not say
-  --include-erased takes whoever was erased there, too
+  --include-erased imports people who were erased there, too
   --dry-run        says what would become of each line, and changes nothing
 
 It signs in by the device flow, unless ROSTER_TOKEN has an access token.`

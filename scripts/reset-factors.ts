@@ -7,7 +7,7 @@ import { findByEmail, parseInput, withResources } from './create-admin.ts'
 const USAGE = `npm run admin:reset-factors -- --email you@your-domain
 
 Takes away the authenticator app, the passkeys and the recovery codes of a user who has lost them, and ends their
-sessions: for the administrator whom nobody outranks. They are told by mail, and sign in by their password then.
+sessions: for the administrator whom nobody outranks. They are told by mail, and then sign in with their password.
 
   --dry-run   says whose factors would be reset, and does nothing`
 

@@ -13,9 +13,9 @@ Walks every page with the invented users of \`npm run dev -- --demo\`, 390 and 1
 a picture of each.
 
   --out       where they go (docs/screenshots)
-  --only      only pages whose name contains one of these words, with commas between
+  --only      only pages whose name contains one of these words, separated by commas
   --fold      only what is seen without scrolling, as in the README
-  --url       of a stack that runs already, with --demo and this script's administrator
+  --url       a stack that runs already, with --demo and this script's administrator
   --dry-run   says which pages would be walked`
 
 const ADMIN = { email: 'ada@fjord.example', password: 'seven brown foxes read' }

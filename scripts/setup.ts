@@ -16,18 +16,18 @@ import { openTurso, openWrangler, readWranglerConfig, writeDomain } from './setu
 
 const USAGE = `npm run setup [-- --config wrangler.toml]
 
-Leads from nothing to a deployment that was tried: asks for what it cannot make, makes the rest, deploys, signs in there
+Leads from nothing to a tested deployment: asks for what it cannot make, makes the rest, deploys, signs in there
 and out again, and says what to do next. After a failure, run it again: what was done stays, and it goes on.
 
-  --config    another wrangler.toml: of a second deployment, for staging
-  --dry-run   says what is known already, what of it is unfit and what would be asked, and does nothing
+  --config    another wrangler.toml: for a second deployment, such as staging
+  --dry-run   says what is known already, which of it is unfit and what would be asked, and does nothing
 
 What it knows it keeps in .roster-<name of the Worker>.env, which may be written beforehand, with any setting of
 .dev.vars.example. ADMIN_PASSWORD chooses the administrator's password; without it one is made.`
 
 const ROOT = resolve(import.meta.dirname, '..')
 
-const WHAT_A_MOVE_BREAKS = `Where shall Roster answer? Decide it now: the address stands in every token as "iss", so a later move means
+const WHAT_A_MOVE_BREAKS = `Where should Roster answer? Decide now: the address is in every token as "iss", so a later move means
   - every app and service that checks tokens has to be told the new issuer, in the same minute;
   - OpenID clients have to be set up anew, and links in mails that were sent lead to the old address;
   - everybody has to sign in again, and passkeys work only where the domain stays above the new address
@@ -59,7 +59,7 @@ const QUESTIONS = {
   redisToken: { name: 'UPSTASH_REDIS_REST_TOKEN', asks: 'Its REST token.', faultOf: faultOfToken },
   mailFrom: {
     name: 'MAIL_FROM',
-    asks: 'Who shall mails be from? `Name <no-reply@your-domain>`. Empty: no mail, so nobody confirms an address or gets a reset.',
+    asks: 'Who should mails be from? `Name <no-reply@your-domain>`. Empty: no mail, so nobody confirms an address or gets a reset.',
     faultOf: optional(faultOfMailbox),
   },
   mailKey: {
@@ -132,7 +132,7 @@ async function main() {
     sayWhatIsNext(all, ISSUER, path, password)
   } catch (error) {
     throw new Error(
-      `\n${(error as Error).message}\n\nWhat was done stays. Put that right and run this again: it goes on.`,
+      `\n${(error as Error).message}\n\nWhat was done stays. Fix that and run this again: it goes on.`,
       { cause: error },
     )
   } finally {
@@ -185,7 +185,7 @@ async function chooseAccount({ kept, questions, wrangler }: SettingUp) {
     name: 'CLOUDFLARE_ACCOUNT_ID',
     asks: `In which account?\n${accounts.map((account) => `  ${account.id}  ${account.name}`).join('\n')}`,
     faultOf: (answer) =>
-      accounts.some((one) => one.id === answer) ? undefined : 'is none of those accounts',
+      accounts.some((one) => one.id === answer) ? undefined : 'is not one of those accounts',
   })
   kept.keep({ CLOUDFLARE_ACCOUNT_ID: id })
 }
@@ -248,7 +248,7 @@ async function findAddress({ kept, wrangler }: SettingUp) {
   if (kept.values.DOMAIN) return kept.keep({ ISSUER: `https://${kept.values.DOMAIN}` })
   const [target] = await wrangler.deploy()
   if (!target)
-    throw new Error('Wrangler has deployed the Worker, and named no address of it. Is workers_dev off?')
+    throw new Error('Wrangler has deployed the Worker, but named no address for it. Is workers_dev off?')
   kept.keep({ ISSUER: new URL(/^https?:/.test(target) ? target : `https://${target}`).origin })
   console.log(`Its address: ${kept.values.ISSUER}.`)
 }
@@ -265,7 +265,7 @@ function checkSettings(kept: Kept, settings: object, bindsMail: boolean): object
   } catch (error) {
     throw error instanceof ConfigError ? new Error(error.sentences.join('\n')) : error
   }
-  for (const name of Object.keys(strangers)) console.log(`${name} is no setting, and is not put there.`)
+  for (const name of Object.keys(strangers)) console.log(`${name} is not a setting, and is not put there.`)
   return env
 }
 

@@ -42,7 +42,7 @@ export async function signIn({
   sleep = pause,
 }: SigningIn): Promise<string> {
   const issuer = URL.parse(url)
-  if (!issuer) throw new Error(`${url} is no URL.`)
+  if (!issuer) throw new Error(`${url} is not a URL.`)
   const options = {
     [oauth.customFetch]: fetch,
     [oauth.allowInsecureRequests]: isLoopback(issuer.hostname),
@@ -61,7 +61,7 @@ export async function signIn({
 }
 
 const HOW_TO_LET =
-  '`npm run client:create -- --scripts`, with the settings of the Worker, lets scripts do all that there is one for.'
+  '`npm run client:create -- --scripts`, with the settings of the Worker, lets scripts do all that they are made for.'
 
 async function discover(issuer: URL, options: object): Promise<oauth.AuthorizationServer> {
   try {
@@ -69,14 +69,11 @@ async function discover(issuer: URL, options: object): Promise<oauth.Authorizati
     if (as.device_authorization_endpoint) return as
   } catch (cause) {
     const { message } = cause as Error
-    throw new Error(
-      `${issuer.href} does not answer as a deployment of Roster whose ISSUER this is: ${message}`,
-      {
-        cause,
-      },
-    )
+    throw new Error(`${issuer.href} does not answer as a deployment of Roster with this ISSUER: ${message}`, {
+      cause,
+    })
   }
-  throw new Error(`${issuer.href} signs in no scripts: OPENID_KEYS is not set there.`)
+  throw new Error(`${issuer.href} cannot sign in scripts: OPENID_KEYS is not set there.`)
 }
 
 async function begin(as: oauth.AuthorizationServer, scopes: readonly string[], options: object) {
@@ -84,7 +81,7 @@ async function begin(as: oauth.AuthorizationServer, scopes: readonly string[], o
   const answer = await oauth.deviceAuthorizationRequest(as, client, oauth.None(), asked, options)
   if (!(await wordOf(answer)))
     throw new Error(
-      `${as.issuer} has answered ${answer.status}, and no word of Roster’s: something stands between, as a proxy or a gateway.`,
+      `${as.issuer} answered ${answer.status}, but not as Roster does: something is in between, such as a proxy or a gateway.`,
     )
   // 401: the app does not exist. 400: it may have none of these scopes.
   if (answer.status === 401 || answer.status === 400)
@@ -95,8 +92,8 @@ async function begin(as: oauth.AuthorizationServer, scopes: readonly string[], o
 /** What a device is told other than to keep asking (RFC 8628 section 3.5). */
 const ENDED: Record<string, string> = {
   access_denied: 'It was refused at the page.',
-  expired_token: 'Nobody has typed the code in its ten minutes. Begin again.',
-  invalid_grant: 'Whoever said yes has been signed out since. Begin again.',
+  expired_token: 'Nobody typed the code within ten minutes. Start again.',
+  invalid_grant: 'Whoever approved it has been signed out since. Start again.',
 }
 
 async function waitFor(

@@ -63,7 +63,7 @@ export class Roster extends WorkerEntrypoint<Bindings> {
     } catch (cause) {
       log('error', { code: 'rpc_failed', ...line(), cause })
       count({ status: 503, code: 'rpc_failed' })
-      throw new Error('Roster could not be asked. Nothing is known of the token or the user.')
+      throw new Error('Roster could not be reached. Nothing is known of the token or the user.')
     }
   }
 }

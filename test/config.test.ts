@@ -204,7 +204,7 @@ describe('SC1, HX15: a setting that is missing or invalid', () => {
           sentences: expect.arrayContaining([
             expect.stringMatching(
               new RegExp(
-                `^${name} (is|has|can|repeats|proves) .+\\. Write .+\\. Locally it stands in \\.dev\\.vars`,
+                `^${name} (is|has|can|repeats|proves) .+\\. Write .+\\. Locally it is in \\.dev\\.vars`,
               ),
             ),
           ]),
@@ -231,7 +231,7 @@ describe('SC1, HX15: a setting that is missing or invalid', () => {
   test('is explained in the log, a sentence each', async () => {
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
     await openApi({ SIGNUP_DOMAIN: 'corp.example' }).send('GET', '/v1/users/me')
-    expect(String(logged.mock.calls)).toContain('SIGNUP_DOMAIN is no setting. Write SIGNUP_DOMAINS, or')
+    expect(String(logged.mock.calls)).toContain('SIGNUP_DOMAIN is not a setting. Write SIGNUP_DOMAINS, or')
   })
 
   test.for([

@@ -442,10 +442,10 @@ describe('A change of blocked sign-ups', () => {
     ['0.0.0.0/7', 'larger than /8'],
     ['::/15', '/16 of IPv6'],
     ['https://bad.test/', 'write its domain alone'],
-    [long, 'no domain'],
-    ['::ffff:198.51.100.7/24', 'no network'],
-    ['010.1.1.1', 'no address'],
-    ['10.1.1.00/24', 'no address'],
+    [long, 'Is not an address, domain or network'],
+    ['::ffff:198.51.100.7/24', 'Is not an address, domain or network'],
+    ['010.1.1.1', 'Is not an address, domain or network'],
+    ['10.1.1.00/24', 'Is not an address, domain or network'],
     ['::ffff:0.0.0.0/97', 'larger than /8'],
   ])('cannot block %s, and says why; an existing entry can be removed', async (entry, why) => {
     const { status, body } = await change({ add: ['good.test', entry] })

@@ -45,7 +45,7 @@ export async function ask(fetch: Fetch, request: Request, limitMs: number): Prom
     return { response: read, body: body as Answer['body'] }
   } catch (cause) {
     if (request.signal.aborted) throw cause
-    throw new RosterError(failure('no_answer', 'Roster has not answered.'), { cause })
+    throw new RosterError(failure('no_answer', 'Roster did not answer.'), { cause })
   } finally {
     clearTimeout(timer)
   }

@@ -96,7 +96,9 @@ export function createClient(options: ClientOptions) {
     async ask(request, limitMs = timeoutSeconds * 1000) {
       // Not before there is a page: rendering on a server also creates a client, which must send nothing.
       if (!isPage && keep === keepByCookie)
-        throw new TypeError('Here is no browser to keep a cookie. Give createClient { keep: tokens() }.')
+        throw new TypeError(
+          'There is no browser here to keep a cookie. Give createClient { keep: tokens() }.',
+        )
       return ask(fetch, request, limitMs)
     },
     user: () => user,

@@ -76,7 +76,7 @@ await client.load().catch(({ message }) => process.stdout.write(' ' + message))`
     cwd: CLIENT,
     encoding: 'utf8',
   })
-  expect(said).toMatch(/^Ledger Here is no browser to keep a cookie\./)
+  expect(said).toMatch(/^Ledger There is no browser here to keep a cookie\./)
 })
 
 test('It depends on openapi-fetch alone, and what is packed is dist', async () => {

@@ -41,7 +41,7 @@ async function stateOf(resources: Resources): Promise<Finding[]> {
   return [
     isWell('keys')
       ? ok('secret keys', 'Passwords and authenticator apps are under keys that are here.')
-      : wrong('secret keys', 'SECRET_KEYS lacks the one that passwords or authenticator apps are under.'),
+      : wrong('secret keys', 'SECRET_KEYS lacks the key that passwords or authenticator apps are under.'),
     isWell('clock')
       ? ok('clock', "This machine's and the database's agree.")
       : wrong(
@@ -98,7 +98,7 @@ async function waysIn({ db, config, now }: Resources): Promise<Finding[]> {
       ? ok('ways in', 'No provider that was removed has left anybody outside.')
       : wrong(
           'ways in',
-          `${left.length} signed in by a provider that IDENTITY_PROVIDERS names no more, and have nothing else; a reset lets them in: ${names.join(', ')}${others > 0 ? ` and ${others} more` : ''}.`,
+          `${left.length} signed in with a provider that IDENTITY_PROVIDERS no longer names, and have nothing else; a reset lets them in: ${names.join(', ')}${others > 0 ? ` and ${others} more` : ''}.`,
         ),
   ]
 }
@@ -114,6 +114,6 @@ async function passkeysOf({ db, config }: Resources): Promise<Finding> {
     ? ok('passkeys', `They are made for ${here}, and none for another domain.`)
     : wrong(
         'passkeys',
-        `${others.map(({ rp_id, total }) => `${total} made for ${rp_id}`).join(', ')} work no more: WEBAUTHN_RP_ID is ${here}. Set it back, or have their owners add new ones.`,
+        `${others.map(({ rp_id, total }) => `${total} made for ${rp_id}`).join(', ')} no longer work: WEBAUTHN_RP_ID is ${here}. Set it back, or have their owners add new ones.`,
       )
 }

@@ -7,17 +7,18 @@ const TIMEOUT_MS = 15_000
 /** What to do if a check of /ready fails. */
 const CURES: Record<CheckName, string> = {
   bindings: 'A counter of wrangler.toml is not bound: deploy with the wrangler.toml of this version.',
-  keys: 'A key is missing that passwords or authenticator apps are still under: put it back, behind the first.',
-  database: 'The Worker gets no answer of the database: see its log for the cause, and the status of Turso.',
+  keys: 'A key is missing that passwords or authenticator apps are still under: put it back, after the first.',
+  database:
+    'The Worker gets no answer from the database: see its log for the cause, and the status of Turso.',
   schema: 'The database lacks what this version reads: npm run db:migrate.',
   clock:
     'The clocks of Worker and database differ: writes will be refused as late. The status of Turso may say why.',
   disk: 'The database takes no writes: its quota may be used up.',
   redis: 'Redis does not answer the Worker, so everybody is read from the database: right, and slower.',
   cron: 'No clean-up has run for three quarters of an hour: are the cron triggers deployed? The log says cron_failed where it broke off.',
-  mail: 'Mails wait for ten minutes and more, or those of this hour are used up (MAILS_PER_HOUR): /admin/system shows them.',
+  mail: 'Mails wait for ten minutes and more, or the mails of this hour are used up (MAILS_PER_HOUR): /admin/system shows them.',
   mail_service:
-    'The mail service has refused the last mail: is its key good, and MAIL_FROM a sender that it knows?',
+    'The mail service has refused the last mail: is its key valid, and MAIL_FROM a sender that it knows?',
 }
 
 async function ask(issuer: string, path: string) {

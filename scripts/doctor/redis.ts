@@ -44,19 +44,19 @@ async function evictionOf(
   if (!email || !apiKey)
     return note(
       'eviction',
-      'Whether Redis evicts could not be looked at: UPSTASH_EMAIL and UPSTASH_API_KEY, a key of the account, let this ask. It must not: a doubt that was evicted leaves a copy believed.',
+      'Whether Redis evicts could not be looked at: UPSTASH_EMAIL and UPSTASH_API_KEY, a key of the account, let this ask. It must not: if a doubt is evicted, a stale copy is believed.',
     )
   const answer = await fetch(new URL('/v2/redis/databases', url), {
     headers: { authorization: `Basic ${Buffer.from(`${email}:${apiKey}`).toString('base64')}` },
     signal: AbortSignal.timeout(TIMEOUT_MS),
   })
-  if (!answer.ok) throw new Error(`Upstash answered ${answer.status}. Is the key of the account good?`)
+  if (!answer.ok) throw new Error(`Upstash answered ${answer.status}. Is the key of the account valid?`)
   const { hostname } = new URL(config.UPSTASH_REDIS_REST_URL)
   const found = ((await answer.json()) as UpstashDatabase[]).find(({ endpoint }) => endpoint === hostname)
   if (!found)
     return note(
       'eviction',
-      `It could not be looked at: ${hostname} is no database of that account at Upstash.`,
+      `It could not be looked at: ${hostname} is not a database of that account at Upstash.`,
     )
   const regions = found.read_regions ?? []
   return [

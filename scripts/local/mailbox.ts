@@ -178,7 +178,7 @@ function readJson(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
-    throw new Refused(400, 'validation_error', 'The body is no JSON.')
+    throw new Refused(400, 'validation_error', 'The body is not JSON.')
   }
 }
 

@@ -15,7 +15,7 @@ export function openReport(path: string, of: readonly (string | Buffer)[]) {
   const known = existsSync(path) ? readReport(path) : undefined
   if (known && known.digest !== digest)
     throw new Error(
-      `${path} is the report of another file, or of what this one was, of another deployment or other options. Move it away to begin anew.`,
+      `${path} is the report of another file, an earlier state of this one, another deployment or other options. Move it away to start afresh.`,
     )
   if (known) truncateSync(path, known.bytes)
   else writeFileSync(path, `${JSON.stringify({ sha256: digest })}\n`)
@@ -40,7 +40,7 @@ function readReport(path: string) {
         bytes: Buffer.byteLength(whole),
       }
   } catch {}
-  throw new Error(`${path} is there, and is no report of an import. Take another file.`)
+  throw new Error(`${path} exists, and is not the report of an import. Take another file.`)
 }
 
 const parse = (line: string) => JSON.parse(line) as { sha256?: string } & LineResult

@@ -10,7 +10,7 @@ export function tokenFrom(
   let isUsed = false
   return async () => {
     if (given === undefined || given === '') return signIn({ url, scopes })
-    if (isUsed) throw new Error('The token of ROSTER_TOKEN is too old by now, or may not do this.')
+    if (isUsed) throw new Error('The token in ROSTER_TOKEN has expired, or may not do this.')
     isUsed = true
     return given
   }

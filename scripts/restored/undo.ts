@@ -84,7 +84,7 @@ async function askLedger<T>(ask: () => Promise<T | undefined>): Promise<T> {
   }
   return withPauses(answer, AWAY).catch((error) => {
     if (!hasCode(error, AWAY)) throw error
-    throw new Error('Redis does not answer, and the ledger stands there. Nothing was done. Run this again.')
+    throw new Error('Redis does not answer, and the ledger is there. Nothing was done. Run this again.')
   })
 }
 

@@ -71,7 +71,7 @@ async function tryOut(issuer: string, password: string): Promise<string[]> {
     body: { email: EMAIL, password },
   })
   const me = await expectStatus('Reading oneself', 200, issuer, '/v1/users/me', { token: login.access_token })
-  if (me.email !== EMAIL) throw new Error(`${issuer} answers as somebody else than who signed in.`)
+  if (me.email !== EMAIL) throw new Error(`${issuer} answers as somebody other than whoever signed in.`)
   const next = await expectStatus('Refreshing', 200, issuer, '/v1/auth/refresh_token', {
     body: { refresh_token: login.refresh_token },
   })
@@ -99,7 +99,7 @@ async function expectStatus(what: string, wanted: number, issuer: string, path: 
   const { status, body } = await call(issuer, ask.method ?? (ask.body ? 'POST' : 'GET'), path, ask)
   if (status !== wanted)
     throw new Error(
-      `${what} was answered by ${status} ${body.code ?? ''}, and not by ${wanted}. ${body.detail ?? ''} (request ${body.request_id ?? 'without an id'})`,
+      `${what} was answered with ${status} ${body.code ?? ''}, not with ${wanted}. ${body.detail ?? ''} (request ${body.request_id ?? 'without an id'})`,
     )
   return body
 }

@@ -86,7 +86,7 @@ function assertMayWrite(c: Context): void {
 }
 
 const jsonOnly = () =>
-  new AppError(415, 'unsupported_media_type', 'With a cookie, a body is JSON and nothing else.', {
+  new AppError(415, 'unsupported_media_type', 'With a cookie, the body has to be JSON.', {
     headers: { accept: 'application/json', 'accept-encoding': 'identity' },
   })
 

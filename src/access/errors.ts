@@ -2,20 +2,15 @@ import { AppError, RECENT_LOGIN } from '../http/problem.ts'
 
 export const forbidden = () => new AppError(403, 'forbidden', 'Your role does not allow this.')
 
-export const insufficientScope = (
-  detail = 'This is a token of an app, or a key, which was not let do this.',
-) => new AppError(403, 'insufficient_scope', detail)
+export const insufficientScope = (detail = 'This app token or key was not granted this.') =>
+  new AppError(403, 'insufficient_scope', detail)
 
 export const factorEnrolmentRequired = () =>
-  new AppError(
-    403,
-    'factor_enrolment_required',
-    'Your account has to have a second factor. Add one, and then go on.',
-  )
+  new AppError(403, 'factor_enrolment_required', 'Your account needs a second factor. Add one, then go on.')
 
 export const reauthenticationRequired = () =>
   new AppError(
     403,
     'reauthentication_required',
-    `Log in again: this needs a login of the last ${RECENT_LOGIN}.`,
+    `Log in again: this needs a login in the last ${RECENT_LOGIN}.`,
   )

@@ -28,7 +28,7 @@ export const keepFormerSeconds = (means: string, stolen = 'it was stolen') =>
     .max(604_800)
     .default(86_400)
     .meta({
-      description: `${means}; asked again within ${inWords(SAME_CHANGE_MS)}, that one still is. 0: ${stolen}.`,
+      description: `${means}; asked again within ${inWords(SAME_CHANGE_MS)}, that one still works. 0: ${stolen}.`,
     })
 
 /**

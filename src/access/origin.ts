@@ -5,7 +5,7 @@ export const originNotAllowed = () =>
   new AppError(
     403,
     'origin_not_allowed',
-    'A cookie changes something for pages of this origin, or of one in COOKIE_ORIGINS, alone.',
+    'With a cookie, only pages of this origin or of COOKIE_ORIGINS may change anything.',
   )
 
 /** What the browser says about where a request came from. No page can change these headers. */

@@ -286,7 +286,7 @@ export async function readLedger({
 export const ledgerUnavailable = () =>
   unavailable(
     'ledger_unavailable',
-    'Whether somebody of these was erased cannot be asked now. Try again, or send include_erased=true.',
+    'Cannot check now whether any of these were erased. Try again, or send include_erased=true.',
   )
 
 /**

@@ -11,10 +11,10 @@ import { listActivity } from './service.ts'
 import { AskForStats, readStats, Stats } from './stats.ts'
 
 /** A row carries the time at which its change began; it can be written up to 50 seconds later. */
-const FOLLOWING = `Rows can appear up to a minute after the time they carry, with an id between others. Whoever follows the
-history, by time or by cursor, begins each round at least two minutes before the end of the last and leaves out the
-ids seen already: nothing is missed then. A page can have fewer rows than its limit, even none, where rows are not
-for the reader; it goes on until \`next_cursor\` is null.`
+const FOLLOWING = `Rows can appear up to a minute after the time they carry, with an id between others. To follow the history
+without missing any, by time or by cursor, begin each round at least two minutes before the end of the last and skip
+the ids already seen. A page can have fewer rows than its limit, even none, where you may not see some; go on until
+\`next_cursor\` is null.`
 
 export const activityRoutes = new Hono<AppEnv>()
   .get(

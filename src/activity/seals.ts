@@ -282,7 +282,7 @@ export async function sealRestore({ config, db, redis }: Resources): Promise<str
     noted: sql`SELECT number FROM ${activitySeals} WHERE note = ${known}`,
   })
   if (noted.length === 0)
-    throw new Error('The history was sealed meanwhile, so a new chain of seals is not begun. Run this again.')
+    throw new Error('The history was sealed meanwhile, so no new chain of seals was started. Run this again.')
   if (!(await keepHead({ redis }, `${head[0]!.number}.${head[0]!.head}`)))
     throw new Error('Redis did not take the newest seal, and would miss the lost one. Run this again.')
   return known

@@ -103,8 +103,8 @@ export const AskForStats = lazy(() =>
     .strictObject({
       from: Day()
         .optional()
-        .meta({ description: `The first day; without it, of ${USUAL_DAYS} days.` }),
-      to: Day().optional().meta({ description: 'The last day; today without it.' }),
+        .meta({ description: `The first day; without it, ${USUAL_DAYS} days are shown.` }),
+      to: Day().optional().meta({ description: 'The last day; without it, today.' }),
     })
     .refine((asked) => {
       const { first, last } = boundsOf(asked, Date.now())
@@ -120,12 +120,12 @@ export const Stats = lazy(() =>
         z.object({ day: Day(), signed_up: count(), logged_in: count(), failed: count(), deleted: count() }),
       ),
       totals: z.object({
-        by_role: z.record(z.enum(ROLES), count()).meta({ description: 'Without the deleted.' }),
+        by_role: z.record(z.enum(ROLES), count()).meta({ description: 'Without deleted users.' }),
         by_status: z.record(z.enum(STATES), count()),
       }),
       counted_until: Time()
         .nullable()
-        .meta({ description: 'What is later is counted on the way, up to 10,000 a day and kind.' }),
+        .meta({ description: 'Later events are counted live, up to 10,000 a day and kind.' }),
     })
     .meta({ id: 'Stats' }),
 )

@@ -14,8 +14,8 @@ export const CreateApiKey = lazy(() =>
       permissions: z
         .array(z.enum(KEY_PERMISSIONS))
         .max(KEY_PERMISSIONS.length)
-        .refine((permissions) => new Set(permissions).size === permissions.length, 'Has one twice.')
-        .meta({ description: 'What it may do, of what you may: it never does more than you may then.' }),
+        .refine((permissions) => new Set(permissions).size === permissions.length, 'Has a duplicate.')
+        .meta({ description: 'What it may do: never more than you may at the time.' }),
       expires_at: TimeInput().nullable().default(null).meta({ description: 'Null: never.' }),
     })
     .meta({ id: 'CreateApiKey' }),
@@ -33,7 +33,7 @@ export const ApiKey = lazy(() =>
       rotated_at: Time().meta({ description: 'When its present secret was made.' }),
       former_until: Time()
         .nullable()
-        .meta({ description: 'Until when the secret before that is good too; null where there is none.' }),
+        .meta({ description: 'Until when the former secret works too; null where there is none.' }),
       last_used_at: Time()
         .nullable()
         .meta({ description: `It may have been used up to ${inWords(USED_MS)} later.` }),
@@ -47,7 +47,7 @@ export const ApiKeyWithSecret = lazy(() =>
     .extend({
       key: z.string().meta({
         description:
-          '`rk_…`, for the header `Authorization: Bearer`. Shown this once; we keep its digest alone.',
+          '`rk_…`, for the header `Authorization: Bearer`. Shown only once; we keep only its digest.',
       }),
     })
     .meta({ id: 'ApiKeyWithSecret' }),

@@ -96,7 +96,7 @@ export async function createApiKey(
   )
   if (lacking.length > 0) throw invalidInput(lacking)
   if (input.expires_at !== null && input.expires_at <= now)
-    throw invalidInput([{ pointer: '/expires_at', code: 'in_the_past', detail: 'Is over.' }])
+    throw invalidInput([{ pointer: '/expires_at', code: 'in_the_past', detail: 'Is in the past.' }])
   const id = uuidv7()
   const { key, digest } = makeApiKey(config, id, actor.sub)
   const row: ApiKeyRow = {

@@ -3,7 +3,7 @@ import type { Method } from '../factors/state.ts'
 import { AppError, type Refusal } from '../http/problem.ts'
 
 export const invalidCredentials = (cause?: Refusal) =>
-  new AppError(401, 'invalid_credentials', 'E-mail address or password are not right.', { cause })
+  new AppError(401, 'invalid_credentials', 'The e-mail address or password is wrong.', { cause })
 export const emailNotVerified = (cause?: Refusal) =>
   new AppError(403, 'email_not_verified', 'Confirm your e-mail address first: a link is in your mail.', {
     cause,
@@ -25,10 +25,14 @@ export const nameNeeded = () =>
   new AppError(
     422,
     'name_needed',
-    'This address has no account yet. Send the same once more with a name to make one: the code stays good.',
+    'This address has no account yet. Send this again with a name to make one: the code stays valid.',
   )
 export const otherProofNeeded = () =>
-  new AppError(409, 'other_proof_needed', 'This account confirms by its password or a passkey, not by mail.')
+  new AppError(
+    409,
+    'other_proof_needed',
+    'This account confirms with its password or a passkey, not by mail.',
+  )
 /** The same for a signed-in user: they repeat the request with a code. */
 export const factorNeededAgain = (methods: readonly Method[]) =>
   new AppError(

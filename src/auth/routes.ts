@@ -101,7 +101,7 @@ export const authRoutes = new Hono<AppEnv>()
     operation({
       id: 'logIn',
       tag,
-      summary: 'Log in, by JSON or by the form of OAuth2 password clients',
+      summary: 'Log in, with JSON or the form of OAuth2 password clients',
       responses: { 200: TokensOrCookie },
       problems: [
         errors.invalidCredentials,
@@ -141,7 +141,7 @@ export const authRoutes = new Hono<AppEnv>()
     operation({
       id: 'beginSecondFactor',
       tag,
-      summary: 'What a browser needs to answer the challenge by a passkey',
+      summary: 'What a browser needs to answer the challenge with a passkey',
       responses: { 200: PasskeyOptions },
       problems: [challengeSpent],
     }),
@@ -153,7 +153,7 @@ export const authRoutes = new Hono<AppEnv>()
     operation({
       id: 'beginPasskeyLogin',
       tag,
-      summary: 'What a browser needs to sign in by a passkey',
+      summary: 'What a browser needs to sign in with a passkey',
       responses: { 200: PasskeyOptions },
     }),
     (c) => c.json(beginPasskeyLogin(c.var)),
@@ -163,7 +163,7 @@ export const authRoutes = new Hono<AppEnv>()
     operation({
       id: 'logInByPasskey',
       tag,
-      summary: 'Sign in by a passkey alone',
+      summary: 'Sign in with a passkey alone',
       description: 'With user verification it is both factors at once.',
       responses: { 200: TokensOrCookie },
       problems: [
@@ -185,9 +185,9 @@ export const authRoutes = new Hono<AppEnv>()
     operation({
       id: 'refreshTokens',
       tag,
-      summary: 'Trade a refresh token for the next, by JSON or by the form of OAuth2 password clients',
+      summary: 'Trade a refresh token for the next, with JSON or the form of OAuth2 password clients',
       description:
-        'Repeatable: for as long as the deployment allows (`REFRESH_GRACE_SECONDS`), the same token gives the same successor, while that is unspent.',
+        'Repeatable: for as long as the deployment allows (`REFRESH_GRACE_SECONDS`), the same token gives the same successor while that is unused.',
       responses: { 200: Tokens },
       problems: [invalidRefreshToken, sessionRevoked, () => tooManyRequests(60)],
     }),
@@ -234,7 +234,7 @@ export const authRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Set a new password; ends the other sessions and every access token',
       description:
-        'Answers the next pair of tokens, or a new cookie, as what it was called with is dead, a copy of it too; and a `device_token`, as those from before are nothing any more.',
+        'Answers with the next pair of tokens, or a new cookie, as what it was called with is void, copies too; and with a `device_token`, as earlier ones are void.',
       responses: { 200: TokensOrCookie },
       problems: [wrongPassword, tooManyAttempts, writeConflict],
     }),
@@ -256,7 +256,7 @@ export const authRoutes = new Hono<AppEnv>()
     operation({
       id: 'beginReauthentication',
       tag,
-      summary: 'What a browser needs to prove again who you are by a passkey',
+      summary: 'What a browser needs to prove again who you are with a passkey',
       responses: { 200: PasskeyOptions },
     }),
     signedInToEnrol,
@@ -283,7 +283,7 @@ export const authRoutes = new Hono<AppEnv>()
       id: 'reauthenticate',
       tag,
       summary: 'Prove again who you are: an access token that counts as a recent login',
-      description: 'It is for that token alone: a refresh gives one of the login again.',
+      description: 'Only that token does: a refresh gives one with the time of the login.',
       responses: { 200: ReauthenticatedOrCookie },
       problems: [
         wrongPassword,
@@ -316,7 +316,7 @@ export const authRoutes = new Hono<AppEnv>()
     operation({
       id: 'endOwnSession',
       tag,
-      summary: 'End one of your sessions; another than this one takes a recent login',
+      summary: 'End one of your sessions; any but this one takes a recent login',
       responses: { 204: null },
       problems: [sessionNotFound, reauthenticationRequired],
     }),

@@ -35,7 +35,7 @@ export const LogIn = lazy(() =>
       }),
       signup_token: token().optional().meta({
         description:
-          'From signing up: 403 `email_not_verified` then tells that the address is to be confirmed.',
+          'From signing up: 403 `email_not_verified` then says that the address has to be confirmed.',
       }),
       ...keeping(),
     })
@@ -46,7 +46,7 @@ export type LogIn = Of<typeof LogIn>
 const device = () => ({
   device_token: token().optional().meta({ description: 'From an earlier sign-in on this device.' }),
 })
-const challenge = () => text(256, 1).meta({ description: 'What 403 `second_factor_required` has answered.' })
+const challenge = () => text(256, 1).meta({ description: 'From the answer 403 `second_factor_required`.' })
 
 /** By one of the methods that the challenge named. */
 export const SecondFactor = lazy(() =>
@@ -97,7 +97,7 @@ const byMail = () => ({
   mail_code: text(8)
     .regex(/^\d{8}$/, 'Has eight digits.')
     .meta({ description: 'For whoever has neither a password nor a passkey.' }),
-  request_token: token().meta({ description: 'What asking for the mailed code has answered.' }),
+  request_token: token().meta({ description: 'From the answer to the request for the code.' }),
 })
 
 /** What a signed-in user proves again who they are with. */
@@ -161,7 +161,7 @@ export const Tokens = lazy(() =>
       refresh_token: z.string(),
       device_token: z.string().optional().meta({
         description:
-          'At a sign-in and with a new password alone: to be given at the next sign-in from this device.',
+          'Only at a sign-in and with a new password: send it at the next sign-in from this device.',
       }),
       refresh_expires_in: z.int().meta({ description: 'Seconds.', example: 1_209_600 }),
       user: User(),

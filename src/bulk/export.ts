@@ -90,7 +90,7 @@ export const ExportUsers = lazy(() => {
     .strictObject({ ...filters, format: format(), end: end(), hashes: hashes() })
     .refine((query) => !query.hashes || query.format === 'ndjson', {
       path: ['hashes'],
-      message: 'Goes with format=ndjson.',
+      message: 'Needs format=ndjson.',
     })
     .refine(({ q, sort }) => q === undefined || sort.endsWith('created_at'), {
       path: ['sort'],

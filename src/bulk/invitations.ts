@@ -34,7 +34,10 @@ export const BulkInvitations = lazy(() =>
           email: z.string().optional(),
           id: Id().optional(),
           status: z.enum(['done', 'refused']),
-          code: z.string().optional().meta({ description: 'What stood in the way, as `code` of a problem.' }),
+          code: z
+            .string()
+            .optional()
+            .meta({ description: 'What stood in the way, as the `code` of a problem.' }),
         }),
       ),
     })

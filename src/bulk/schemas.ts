@@ -22,12 +22,12 @@ export const BulkChange = lazy(() =>
     .strictObject({
       action: z.enum(BULK_ACTIONS),
       ids: ManyIds(),
-      reason: DisableUser().shape.reason.optional().meta({ description: 'Goes with `disable`.' }),
-      until: DisableUser().shape.until.meta({ description: 'Goes with `disable`: when it ends by itself.' }),
+      reason: DisableUser().shape.reason.optional().meta({ description: 'Only with `disable`.' }),
+      until: DisableUser().shape.until.meta({ description: 'Only with `disable`: when it ends by itself.' }),
     })
     .refine(({ action, reason, until }) => action === 'disable' || (reason ?? until) === undefined, {
       path: ['action'],
-      message: 'A reason and an end go with disable alone.',
+      message: 'Only disable takes a reason and an end.',
     })
     .meta({ id: 'BulkChange' }),
 )
@@ -42,7 +42,10 @@ export const BulkResult = lazy(() =>
           status: z
             .enum(['done', 'refused'])
             .meta({ description: '`done` also where there was nothing left to do.' }),
-          code: z.string().optional().meta({ description: 'What stood in the way, as `code` of a problem.' }),
+          code: z
+            .string()
+            .optional()
+            .meta({ description: 'What stood in the way, as the `code` of a problem.' }),
         }),
       ),
     })

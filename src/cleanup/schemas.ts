@@ -10,7 +10,7 @@ export const CleanupRun = lazy(() =>
       started_at: Time(),
       finished_at: Time().nullable(),
       removed: z.record(z.string(), z.int()),
-      failed: z.array(z.string()).optional().meta({ description: 'Tasks that failed, where one did.' }),
+      failed: z.array(z.string()).optional().meta({ description: 'Tasks that failed, if any.' }),
     })
     .meta({ id: 'CleanupRun' }),
 )

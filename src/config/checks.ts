@@ -131,14 +131,14 @@ export function faultOfCalled(
   if (!url) return 'is not a URL'
   const { protocol, hostname, port, origin, username, password } = url
   if (username || password) return NAMES_SOMEBODY
-  if (origin === ISSUER || origin === LINK_ORIGIN) return 'is here'
+  if (origin === ISSUER || origin === LINK_ORIGIN) return "is Roster's own"
   if (OUTBOUND_LOCAL === 'on' && isLoopback(hostname) && /^https?:$/.test(protocol)) return undefined
   if (protocol !== 'https:') return 'is not https://'
   if (port !== '') return 'has a port other than 443'
   if (/^\[|^[\d.]+$/.test(hostname)) return 'has an IP address where a name should be'
-  if ([ISSUER, LINK_ORIGIN].some((own) => new URL(own).hostname === hostname)) return 'is here'
+  if ([ISSUER, LINK_ORIGIN].some((own) => new URL(own).hostname === hostname)) return "is Roster's own"
   if (!hostname.includes('.') || hostname.endsWith('.') || INTERNAL.test(hostname))
-    return 'is a name that only some network knows'
+    return 'is a name that only a private network knows'
   return undefined
 }
 
@@ -162,7 +162,7 @@ export function faultOfBlocked(entry: string): string | undefined {
   if (entry.includes('@'))
     return isEmail(entry) && normalizeEmail(entry) === entry
       ? undefined
-      : 'can match no address: it is none in ASCII'
+      : 'can match no address: it is not one in ASCII'
   return isNetwork(entry) ? faultOfNetwork(entry) : faultOfDomain(entry)
 }
 

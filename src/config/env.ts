@@ -40,7 +40,7 @@ const checked = (faultOf: (value: string) => string | undefined) =>
 const name = (max = 4096) => checked(faultOfName).pipe(z.string().max(max, 'is too long'))
 const secret = () => checked(faultOfToken)
 const oneOf = <const Words extends [string, ...string[]]>(...words: Words) =>
-  z.enum(words, 'is none of its words')
+  z.enum(words, 'is not one of its words')
 const number = (preset: number, min: number, max: number) => wholeNumber(min, max).default(preset)
 /** Digits alone: JavaScript would also take `1e3`, `0x10` and a blank for numbers. */
 const wholeNumber = (min: number, max: number) =>
@@ -243,12 +243,12 @@ export const Env = lazy(() =>
 
 export type Setting = keyof z.input<ReturnType<typeof Env>>
 
-const URL_OF = (service: string) => `the https:// URL of ${service} (http:// is for localhost alone)`
+const URL_OF = (service: string) => `the https:// URL of ${service} (http:// only for localhost)`
 const NUMBER_OF = (what: string) => `a number of ${what}`
 
 /** Continues "Write ". */
 export const WHAT_TO_WRITE: Record<Setting, string> = {
-  TURSO_DATABASE_URL: 'the libsql:// or https:// URL of the database (http:// is for localhost alone)',
+  TURSO_DATABASE_URL: 'the libsql:// or https:// URL of the database (http:// only for localhost)',
   TURSO_AUTH_TOKEN: 'the token of the database, which no other setting has',
   UPSTASH_REDIS_REST_URL: URL_OF('Redis'),
   UPSTASH_REDIS_REST_TOKEN: 'the token of Redis, which no other setting has',
@@ -256,8 +256,8 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   OPENID_KEYS: 'what `npm run keys:generate` prints, or leave it out for no OpenID',
   SECRET_KEYS: 'what `npm run keys:generate` prints, several separated by commas',
   HISTORY_KEY: 'what `npm run keys:generate` prints, several separated by commas, or leave it out',
-  ISSUER: "the Worker's own origin, such as https://roster.your-domain (http:// is for localhost alone)",
-  AUDIENCE: 'a name for what the tokens are good for, or leave it out',
+  ISSUER: "the Worker's own origin, such as https://roster.your-domain (http:// only for localhost)",
+  AUDIENCE: 'the audience of the tokens, or leave it out',
   LINK_ORIGIN:
     'an origin that readers of mails can open, such as https://roster.your-domain, or leave it out',
   CORS_ORIGINS: 'origins such as https://app.your-domain, each in full, separated by commas',
@@ -282,7 +282,7 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   WEBAUTHN_RP_ID: "the domain that passkeys are made for, such as your-domain, or leave it out for ISSUER's",
   WEBAUTHN_ORIGINS: 'origins such as https://app.your-domain, separated by commas, or leave it out',
   ORGANISATION: 'a name of at most 100 characters, in one line',
-  TERMS_URL: 'the https:// URL of what whoever joins agrees to, or leave it out',
+  TERMS_URL: 'the https:// URL of the terms of use, or leave it out',
   PRIVACY_URL: 'the https:// URL of the privacy notice, or leave it out',
   TERMS_VERSION: 'another one whenever the terms change, such as 2026-11-28, or leave it out',
   BRAND_LOGO_URL: 'a path of this origin such as /logo.svg, or a data: image in base64, or leave it out',

@@ -51,7 +51,7 @@ interface Fault {
   wrong: string
 }
 
-const WHERE = 'Locally it stands in .dev.vars, else among the secrets or the [vars] of the Worker.'
+const WHERE = 'Locally it is in .dev.vars, otherwise in the secrets or [vars] of the Worker.'
 
 /**
  * Settings that are missing or invalid. `message` lists only their names, and may go into answers.
@@ -129,7 +129,7 @@ function misspeltNames(env: object): Fault[] {
   const settings = Object.keys(WHAT_TO_WRITE)
   return Object.keys(env).flatMap((name) => {
     const meant = settings.includes(name) ? undefined : settingMeantBy(name, settings)
-    return meant ? [{ name, wrong: `is no setting. Write ${meant}, or give it a name less like one` }] : []
+    return meant ? [{ name, wrong: `is not a setting. Write ${meant}, or give it a name less like one` }] : []
   })
 }
 
@@ -137,15 +137,15 @@ function misspeltNames(env: object): Fault[] {
 function contradictions(settings: Settings, env: object): Fault[] {
   const faults: Fault[] = []
   if (noiseDaysOf(settings) > settings.ACTIVITY_DAYS) {
-    const wrong = 'is above ACTIVITY_DAYS, so that noise would outlive what matters'
+    const wrong = 'is above ACTIVITY_DAYS, so noise would outlive what matters'
     faults.push({ name: 'ACTIVITY_NOISE_DAYS', wrong })
   }
   if (settings.BACKUPS_KEPT_DAYS > settings.ACTIVITY_DAYS) {
-    const wrong = 'is above ACTIVITY_DAYS, and the history tells what a backup has'
+    const wrong = 'is above ACTIVITY_DAYS, but the history has to cover what backups hold'
     faults.push({ name: 'BACKUPS_KEPT_DAYS', wrong })
   }
   if (settings.TERMS_VERSION && !termsVersionOf(settings)) {
-    faults.push({ name: 'TERMS_VERSION', wrong: 'is a version of nothing, as TERMS_URL is missing' })
+    faults.push({ name: 'TERMS_VERSION', wrong: 'is the version of no terms, as TERMS_URL is missing' })
   }
   for (const [name, other] of [
     ['TURNSTILE_SECRET', 'TURNSTILE_SITE_KEY'],
@@ -155,11 +155,11 @@ function contradictions(settings: Settings, env: object): Fault[] {
   }
   const kids = new Set(settings.JWT_KEYS.verifying.map(({ kid }) => kid))
   if (settings.OPENID_KEYS?.verifying.some(({ kid }) => kids.has(kid)))
-    faults.push({ name: 'OPENID_KEYS', wrong: 'has a kid that stands in JWT_KEYS too' })
+    faults.push({ name: 'OPENID_KEYS', wrong: 'has a kid that is in JWT_KEYS too' })
   if (settings.CLIENT_METADATA === 'on' && !settings.OPENID_KEYS)
     faults.push({
       name: 'OPENID_KEYS',
-      wrong: 'is missing, and CLIENT_METADATA lets apps sign users in by it',
+      wrong: 'is missing, and CLIENT_METADATA lets apps sign users in with it',
     })
   const { ISSUER, LINK_ORIGIN = ISSUER } = settings
   const isLocal = (origin: string) => isLoopback(new URL(origin).hostname)
@@ -172,14 +172,14 @@ function contradictions(settings: Settings, env: object): Fault[] {
   if (settings.OUTBOUND_LOCAL === 'on' && !isLocal(ISSUER) && !isOfNobody)
     faults.push({
       name: 'OUTBOUND_LOCAL',
-      wrong: 'has Roster call what stands beside the Worker, and ISSUER is not on this machine',
+      wrong: 'has Roster call this machine, and ISSUER is not on it',
     })
   if (settings.SIGNUP_DOMAINS.length > 0 && settings.EMAIL_VERIFICATION === 'optional') {
     const wrong = 'proves no address, so SIGNUP_DOMAINS lets in whoever claims one'
     faults.push({ name: 'EMAIL_VERIFICATION', wrong })
   }
   if (settings.PASSWORD_HASHES === 'cheap' && !isOfNobody) {
-    faults.push({ name: 'PASSWORD_HASHES', wrong: 'is for tests alone, and ISSUER names none' })
+    faults.push({ name: 'PASSWORD_HASHES', wrong: 'is only for tests, with an ISSUER under .test' })
   }
   const required = 'but nobody can confirm an address without it, and confirming is required'
   const isRequired = verificationOf(settings) === 'required'
@@ -192,9 +192,9 @@ function contradictions(settings: Settings, env: object): Fault[] {
   if (settings.EMAIL_CODE_SIGNIN === 'on' && !settings.MAIL_FROM)
     faults.push({ name: 'MAIL_FROM', wrong: 'is missing, and EMAIL_CODE_SIGNIN mails codes' })
   if (SMTP_URL && RESEND_API_KEY)
-    faults.push({ name: 'SMTP_URL', wrong: 'is set beside RESEND_API_KEY, and mail goes by one of them' })
+    faults.push({ name: 'SMTP_URL', wrong: 'is set beside RESEND_API_KEY, and mail goes by only one' })
   if (SMTP_URL?.startsWith('smtp:') && settings.OUTBOUND_LOCAL === 'off')
-    faults.push({ name: 'SMTP_URL', wrong: 'is of this machine, which takes OUTBOUND_LOCAL' })
+    faults.push({ name: 'SMTP_URL', wrong: 'is on this machine, which needs OUTBOUND_LOCAL' })
   if (settings.MAIL_FROM && !RESEND_API_KEY && !SMTP_URL && !('EMAIL' in env && env.EMAIL)) {
     const wrong = `is missing, ${isRequired ? required : 'but no mail goes without it, and MAIL_FROM is set'}`
     faults.push({ name: 'RESEND_API_KEY', wrong })
@@ -230,7 +230,7 @@ const uncallableProviders = ({ IDENTITY_PROVIDERS, ...own }: Settings): Fault[] 
     if (!fault) return []
     const isHeldBack = own.OUTBOUND_LOCAL === 'off' && isLocalProvider(provider)
     const wrong = isHeldBack
-      ? 'has one on this machine, which takes OUTBOUND_LOCAL'
+      ? 'has one on this machine, which needs OUTBOUND_LOCAL'
       : `has an issuer that ${fault}`
     return [{ name: 'IDENTITY_PROVIDERS', wrong: `${wrong} ${placeOf(index, IDENTITY_PROVIDERS)}` }]
   })
@@ -266,6 +266,6 @@ function sharedSecrets(settings: Settings): Fault[] {
   const bare = (value: string | undefined) => value?.replace(/=\d{8}T\d{6}Z$/, '')
   return secrets.flatMap(([name, value], index) => {
     const twin = [...known, ...secrets.slice(0, index)].find(([, its]) => bare(its) === bare(value))
-    return twin && value ? [{ name, wrong: `has a value that stands in ${twin[0]} too` }] : []
+    return twin && value ? [{ name, wrong: `has the same value as ${twin[0]}` }] : []
   })
 }

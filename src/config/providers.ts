@@ -101,12 +101,12 @@ function faultOfIssuer(provider: IdentityProvider): string | undefined {
   const { kind, issuer } = provider
   if (issuer === '') return 'has no issuer'
   const url = /^https?:\/\/[\x21-\x7e]+$/.test(issuer) ? URL.parse(issuer) : null
-  if (!url) return 'has an issuer that is no URL'
+  if (!url) return 'has an issuer that is not a URL'
   if (/[?#]/.test(issuer) || url.username || url.password)
     return 'has an issuer with more than an origin and a path'
   // What it says about addresses would be believed as if Google or Apple had said it.
   if ((kind === 'google' || kind === 'apple') && issuer !== ISSUERS[kind] && !isLocalProvider(provider))
-    return `has an issuer, and ${NAMES[kind]} has but its own`
+    return `has an issuer, and ${NAMES[kind]} has only its own`
   // Paths are appended to it.
   if (kind !== 'oidc' && issuer.endsWith('/')) return 'has an issuer that ends in a slash'
   return undefined
@@ -118,11 +118,11 @@ function faultOfClient({ kind, scopes, ...provider }: IdentityProvider): string 
   if (faultOfToken(client_id)) return 'has a bad client_id'
   if (client_secret !== undefined && faultOfToken(client_secret)) return 'has a bad client_secret'
   if (kind === 'apple') {
-    if (client_secret !== undefined) return 'has a client_secret, and Apple’s is made by its private_key'
+    if (client_secret !== undefined) return 'has a client_secret, and Apple’s is made from its private_key'
     if (team_id === undefined || key_id === undefined || private_key === undefined)
       return 'has no team_id, key_id or private_key'
     if (faultOfToken(team_id) ?? faultOfToken(key_id)) return 'has a bad team_id or key_id'
-    if (!isKeyOfApple(private_key)) return 'has a private_key that is no P-256 key as PEM'
+    if (!isKeyOfApple(private_key)) return 'has a private_key that is not a P-256 key as PEM'
   } else {
     if (team_id !== undefined || key_id !== undefined || private_key !== undefined)
       return 'has a team_id, key_id or private_key, which are Apple’s'

@@ -59,7 +59,7 @@ function readLogout(text: string): Record<string, string> {
   try {
     return readFields(text)
   } catch (cause) {
-    throw badLogoutRequest('A parameter stands there twice, or is no text.', cause)
+    throw badLogoutRequest('A parameter is given twice, or is not text.', cause)
   }
 }
 
@@ -77,9 +77,9 @@ export const consentRoutes = new Hono<PageEnv>()
   .get('/oauth/authorize', async (c) => answer(c, await decide(c, searchOf(c))))
   // A cross-site POST comes without the cookie, so the browser is sent on to the same request by GET.
   .post('/oauth/authorize', async (c) => {
-    const text = await readText(c, () => badAuthorizeRequest('The request is no text.'))
+    const text = await readText(c, () => badAuthorizeRequest('The request is not text.'))
     if (text.length > MAX_QUERY_LENGTH) throw badAuthorizeRequest('The request is too long.')
-    if (!/^[\x21-\x7e]*$/.test(text)) throw badAuthorizeRequest('The request is no form.')
+    if (!/^[\x21-\x7e]*$/.test(text)) throw badAuthorizeRequest('The request is not a form.')
     return c.redirect(`/oauth/authorize?${text}`, 303)
   })
   .post('/consent', limitByNetwork, form(sessionIn), async (c) => {
@@ -110,7 +110,7 @@ export const consentRoutes = new Hono<PageEnv>()
   })
   // As for authorize: the cookie comes with the GET.
   .post('/oauth/logout', async (c) => {
-    const text = await readText(c, () => badLogoutRequest('The request is no text.'))
+    const text = await readText(c, () => badLogoutRequest('The request is not text.'))
     return c.redirect(await placeOfLogout(c.var, readLogout(text)), 303)
   })
   .onError(failingPage)

@@ -242,7 +242,7 @@ const DISK_TROUBLE = /^SQLITE_(IOERR|FULL|READONLY|CANTOPEN|CORRUPT)/
 const schemaMismatch = (cause?: unknown) =>
   unavailable(
     'schema_mismatch',
-    'The database is not of the schema that this version needs: its migrations have to be run.',
+    'The database lacks the schema that this version needs: run the migrations.',
     cause,
     60,
   )

@@ -18,22 +18,22 @@ const INTRODUCTION = `Sign-up, sessions, roles, listing, deletion and history of
 
 \`POST /v1/auth/login\` gives an access token for ${inWords(ACCESS_TOKEN_SECONDS * 1000)}, to send as \`Authorization: Bearer …\`, and a refresh token for the next pair.
 
-Every 4xx and 5xx is a problem document (RFC 9457) with a stable \`code\` and the \`request_id\` that stands in the logs. Besides what each operation lists, an address that does not exist answers 404 \`not_found\`, and one that does not take the method 405 \`method_not_allowed\` with \`Allow\`.
+Every 4xx and 5xx is a problem document (RFC 9457) with a stable \`code\` and the \`request_id\` that is in the logs. Besides what each operation lists, an address that does not exist answers 404 \`not_found\`, and one that does not take the method 405 \`method_not_allowed\` with \`Allow\`.
 
-Lists go on by \`cursor\`. A change can be made to depend on the version that was read, by \`If-Match\`; a creation can be repeated safely, by \`Idempotency-Key\`.`
+Lists continue with \`cursor\`. A change can be made to depend on the version that was read, with \`If-Match\`; a creation can be repeated safely, with \`Idempotency-Key\`.`
 
 const TAGS: Record<Tag, string> = {
   auth: 'Sign up, log in, and keep a session.',
   factors: 'Second factors of your own: an authenticator app, passkeys, recovery codes.',
-  identities: 'Providers by which users sign in, and which of them are connected with your account.',
+  identities: 'Providers that users sign in with, and which of them are connected to your account.',
   mail: 'Confirm an address, reset a password, change an address: by a link or a code that is mailed.',
   users: 'Yourself, and the users you manage.',
   invitations: 'Ask somebody to join.',
   signup_blocks: 'Who may not sign up.',
-  keys: 'Keys by which programs act for you.',
+  keys: 'Keys that let programs act for you.',
   clients: 'Apps that sign users in with Roster, and services that act for themselves.',
   webhooks: 'Other systems that hear of changes, by Standard Webhooks.',
-  oauth: 'What apps ask: OAuth 2.1 and OpenID Connect. Answers and errors are as their standards have them.',
+  oauth: 'What apps ask: OAuth 2.1 and OpenID Connect. Answers and errors follow their standards.',
   activity: 'What happened, to whom, and by whom.',
   system: 'Health, keys and this document.',
 }
@@ -207,7 +207,7 @@ const permission = (name: Permission) => ({
 const operationIdOf = (method: string, path: string) =>
   [method.toLowerCase(), ...path.split(/[^A-Za-z0-9]+/).filter((word) => word && word !== 'v1')].join('_')
 
-const PathId = lazy(() => Id().meta({ description: 'As an answer has it.' }))
+const PathId = lazy(() => Id().meta({ description: 'As in an answer.' }))
 
 function describeParameters(place: 'path' | 'query', shape: Record<string, z.ZodType>): object[] {
   const { properties = {}, required = [] } = toJsonSchema(z.object(shape), 'input')

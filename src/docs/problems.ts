@@ -52,7 +52,7 @@ export function problemRoutes(router: Router) {
       if (!problem) throw notFound()
       const { title, status, detail, code } = problemOf(problem.error, '', '')
       const routes = problem.routes.map((route) => html`<li><code>${route}</code></li>`)
-      const where = routes.length > 0 ? html`<p>It is answered by</p><ul>${routes}</ul>` : ''
+      const where = routes.length > 0 ? html`<p>Answered by</p><ul>${routes}</ul>` : ''
       return page(c, {
         title: code,
         style: STYLE,

@@ -90,8 +90,8 @@ const contentOf = (schema: z.ZodType | 'html' | 'rows') =>
 const WORDS: Record<string, string> = { 304: 'The caller has it already; no body.' }
 
 const PROBLEM_HEADERS: Record<string, [name: string, description: string]> = {
-  accept: ['Accept', 'The media types that are taken.'],
-  'accept-encoding': ['Accept-Encoding', 'The codings that are taken: none but the plain body.'],
+  accept: ['Accept', 'The accepted media types.'],
+  'accept-encoding': ['Accept-Encoding', 'The accepted codings: only the plain body.'],
   'retry-after': ['Retry-After', 'Seconds to wait before the next attempt.'],
   'www-authenticate': ['WWW-Authenticate', 'The scheme, and what was wrong with the token (RFC 6750).'],
 }

@@ -12,7 +12,7 @@ export const wrongCode = (cause?: Refusal) =>
 export const totpExists = () =>
   new AppError(409, 'totp_exists', 'There is an authenticator app already. Remove it first.')
 export const nothingToConfirm = () =>
-  new AppError(409, 'nothing_to_confirm', 'No authenticator app waits for its first code. Begin again.')
+  new AppError(409, 'nothing_to_confirm', 'No authenticator app awaits its first code. Start again.')
 export const factorNotFound = () =>
   new AppError(404, 'factor_not_found', 'There is no such factor on this account.')
 export const noFactor = () =>
@@ -21,7 +21,7 @@ export const mailCodeRequired = () =>
   new AppError(
     403,
     'mail_code_required',
-    'The first factor of an account takes a code that is mailed to its address.',
+    'Adding the first factor to an account takes a code mailed to its address.',
   )
 export const lastWayIn = () =>
   new AppError(409, 'last_way_in', 'This is the last way into this account. Add another first.')

@@ -46,7 +46,7 @@ export const factorRoutes = new Hono<AppEnv>()
     operation({
       id: 'confirmTotp',
       tag,
-      summary: 'Confirm the authenticator app by its first code',
+      summary: 'Confirm the authenticator app with its first code',
       description:
         'Ends the other sessions. The first factor of an account takes a mailed code as well, where mail is set up, and gives ten recovery codes.',
       responses: { 200: RecoveryCodes },
@@ -102,7 +102,7 @@ export const factorRoutes = new Hono<AppEnv>()
     operation({
       id: 'renewRecoveryCodes',
       tag,
-      summary: 'Make ten new recovery codes; the former ones die',
+      summary: 'Make ten new recovery codes; the former ones stop working',
       responses: { 200: RecoveryCodes },
       problems: [reauthenticationRequired, errors.noFactor, writeConflict],
     }),
@@ -116,8 +116,8 @@ export const userFactorRoutes = new Hono<AppEnv>().delete(
   operation({
     id: 'resetFactors',
     tag: 'users',
-    summary: 'Take away every second factor of a user who has lost them',
-    description: 'With passkeys and recovery codes. Ends their sessions; they are told by mail.',
+    summary: 'Remove every second factor of a user who has lost them',
+    description: 'Passkeys and recovery codes, too. Ends their sessions; they are told by mail.',
     responses: { 204: null },
     problems: [...MANAGING_PROBLEMS, reauthenticationRequired, userDeleted],
   }),

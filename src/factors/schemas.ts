@@ -9,18 +9,18 @@ export const TotpCode = lazy(() =>
     .meta({ example: '043918', description: 'What the authenticator app shows.' }),
 )
 export const RecoveryCode = lazy(() =>
-  text(64, 1).meta({ example: 'mfrgg-zdfmz-twq2l-knnwg-2zlnn5', description: 'Good once.' }),
+  text(64, 1).meta({ example: 'mfrgg-zdfmz-twq2l-knnwg-2zlnn5', description: 'Works once.' }),
 )
 
 /** What an account's first factor also requires, where mail is configured. */
 export const mailProof = () => ({
   request_token: text(256, 1)
     .optional()
-    .meta({ description: 'What asking for the mailed code has answered.' }),
+    .meta({ description: 'From the answer to the request for the code.' }),
   mail_code: text(8)
     .regex(/^\d{8}$/, 'Has eight digits.')
     .optional()
-    .meta({ description: 'Goes with `request_token`. For the first factor of an account.' }),
+    .meta({ description: 'With `request_token`, for the first factor of an account.' }),
 })
 export interface MailProof {
   request_token?: string | undefined
@@ -36,7 +36,7 @@ export const TotpSeed = lazy(() =>
   z
     .object({
       secret: z.string().meta({ description: 'Shown once; in base32, for who types it.' }),
-      uri: z.string().meta({ description: 'The same as a QR code has it: `otpauth://totp/…`.' }),
+      uri: z.string().meta({ description: 'The same for a QR code: `otpauth://totp/…`.' }),
     })
     .meta({ id: 'TotpSeed' }),
 )
@@ -57,7 +57,7 @@ export const Passkey = lazy(() =>
       synced: z.boolean().meta({ description: 'Whether other devices of its owner have it as well.' }),
       usable: z
         .boolean()
-        .meta({ description: 'False for one that was made for another domain: it is no way in here.' }),
+        .meta({ description: 'False for one that was made for another domain: it does not work here.' }),
     })
     .meta({ id: 'Passkey' }),
 )

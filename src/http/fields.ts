@@ -41,7 +41,7 @@ export function readFields(text: string): Record<string, string> {
  */
 export async function readParts(body: string, contentType: string): Promise<Record<string, string>> {
   const form = await new Response(body, { headers: { 'content-type': contentType } }).formData().catch(() => {
-    throw invalidInput([{ pointer: '', code: 'invalid_form', detail: 'Is no form.' }])
+    throw invalidInput([{ pointer: '', code: 'invalid_form', detail: 'Is not a form.' }])
   })
   const fields: Record<string, string> = Object.create(null)
   for (const [name, value] of form) {

@@ -12,14 +12,14 @@ export const EVERY_ANSWER: Record<string, AnswerHeader> = {
     description: 'What a browser may load for it.',
   },
   'Cross-Origin-Resource-Policy': { value: 'same-origin', description: 'Which pages may embed it.' },
-  'Referrer-Policy': { value: 'no-referrer', description: 'What a browser tells the next page of it.' },
+  'Referrer-Policy': { value: 'no-referrer', description: 'What a browser tells the next page about it.' },
   'Strict-Transport-Security': {
     value: 'max-age=63072000; includeSubDomains',
-    description: 'HTTPS alone, for two years.',
+    description: 'Only HTTPS, for two years.',
   },
   // An answer cached for a caller without an origin must not be given to one with.
   Vary: { value: 'Origin', description: 'What the answer depends on.' },
-  'X-Content-Type-Options': { value: 'nosniff', description: 'The content type is the one that is said.' },
+  'X-Content-Type-Options': { value: 'nosniff', description: 'The content type is the one declared.' },
 }
 
 /** Headers that only some answers have, and when. */

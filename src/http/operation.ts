@@ -75,14 +75,9 @@ const JSON_TYPE = 'application/json'
 const FORM = 'application/x-www-form-urlencoded'
 /** `Accept` and `Accept-Encoding` say what is accepted (RFC 9110 sections 12.5 and 15.5.16). */
 const unsupportedMediaType = (...taken: string[]) =>
-  new AppError(
-    415,
-    'unsupported_media_type',
-    'The body is of a type, charset or coding that is not taken here.',
-    {
-      headers: { accept: taken.join(', '), 'accept-encoding': 'identity' },
-    },
-  )
+  new AppError(415, 'unsupported_media_type', 'The type, charset or coding of the body is not supported.', {
+    headers: { accept: taken.join(', '), 'accept-encoding': 'identity' },
+  })
 const BODY_PROBLEMS = [
   invalidJson,
   unreadableBody,

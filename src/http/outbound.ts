@@ -129,7 +129,7 @@ const MISLEADING = /[\\\p{Cc}\p{Cf}]/u
 export function assertCallable(own: Own, value: string | null | undefined, pointer: string): void {
   if (!value) return
   const fault = MISLEADING.test(value)
-    ? 'Has a backslash, or a character that is not seen, in it.'
+    ? 'Has a backslash or an invisible character.'
     : faultOfForeign(value, own)
   if (fault) throw invalidInput([{ pointer, code: 'invalid_uri', detail: fault }])
 }

@@ -56,7 +56,7 @@ export const pageQuery = () => ({
   limit: wholeNumber(1, 100).default(20).meta({ description: 'How many, at most.' }),
   cursor: text(1024, 1)
     .optional()
-    .meta({ description: 'The `next_cursor` or `prev_cursor` of an answer before, with the same filters.' }),
+    .meta({ description: 'The `next_cursor` or `prev_cursor` of an earlier answer, with the same filters.' }),
 })
 
 /** Where a page begins: after a row of the list; or before one, and then the page is read backwards. */

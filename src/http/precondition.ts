@@ -6,8 +6,8 @@ import { documented } from './operation.ts'
 import { AppError } from './problem.ts'
 
 export const versionMismatch = () =>
-  new AppError(412, 'version_mismatch', 'It was changed meanwhile. Read again, then decide.')
-const invalidIfMatch = () => new AppError(400, 'invalid_if_match', 'If-Match has to be ETags of ours, or *.')
+  new AppError(412, 'version_mismatch', 'It has changed since. Read it again, then decide.')
+const invalidIfMatch = () => new AppError(400, 'invalid_if_match', 'If-Match takes our ETags, or *.')
 
 /** Our ETags are versions of users. A proxy may make one weak, which does not change the version. */
 const TAG = /^(?:W\/)?"([1-9]\d{0,14})"$/
@@ -48,7 +48,7 @@ export function hasVersion(c: Context, version: number): boolean {
   return header !== undefined && (header === '*' || versionsIn(header).includes(version))
 }
 
-export const IF_NONE_MATCH = { 'If-None-Match': 'Answers 304 if it is still what this ETag is of.' }
+export const IF_NONE_MATCH = { 'If-None-Match': 'Answers 304 if this ETag is still current.' }
 
 /**
  * For answers that are the same for everybody: an ETag of their bytes, and 304 for whoever has them already.

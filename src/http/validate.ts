@@ -69,7 +69,7 @@ function sentenceFor(issue: z.core.$ZodRawIssue): string {
     case 'too_big':
       return `Has to be at most ${issue.maximum}${unitOf(issue)}.`
     case 'invalid_format':
-      return FORMATS[issue.format] ?? 'Has another form.'
+      return FORMATS[issue.format] ?? 'Has the wrong format.'
     default:
       return 'Is not right.'
   }

@@ -2,7 +2,7 @@ import { AppError, type Refusal } from '../http/problem.ts'
 
 /** The state belongs to another browser or provider, or has expired; or the attempt is over. */
 export const invalidCallback = (cause?: Refusal) =>
-  new AppError(400, 'invalid_callback', 'This sign-in was begun elsewhere, or is over. Begin again.', {
+  new AppError(400, 'invalid_callback', 'This sign-in was started elsewhere, or is over. Start again.', {
     cause,
   })
 /** The provider did not answer, or answered something invalid. */
@@ -11,9 +11,9 @@ export const providerFailed = (cause?: unknown) =>
     cause,
   })
 export const providerRefused = (cause?: Refusal) =>
-  new AppError(403, 'provider_refused', 'The provider was asked, and did not agree.', { cause })
+  new AppError(403, 'provider_refused', 'The provider did not approve the sign-in.', { cause })
 export const addressMissing = () =>
-  new AppError(403, 'address_missing', 'The provider gave no address, and an account takes one.')
+  new AppError(403, 'address_missing', 'The provider gave no address, and an account needs one.')
 export const identityNotFound = () => new AppError(404, 'identity_not_found', 'There is no such identity.')
 export const identityTaken = () =>
-  new AppError(409, 'identity_taken', 'Somebody is signed in by this already, or you are by another there.')
+  new AppError(409, 'identity_taken', 'This identity is on another account, or yours has another one there.')

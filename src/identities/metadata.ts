@@ -51,7 +51,7 @@ export const askFor =
     })
     // An HTML page is not an answer, whatever it says.
     if (status === 200 && !/^application\/([\w.+-]+\+)?json\b/i.test(contentType ?? ''))
-      throw new Error('the answer is no JSON')
+      throw new Error('the answer is not JSON')
     return new Response([204, 205, 304].includes(status) ? null : text, {
       status,
       headers: { 'content-type': contentType ?? '' },

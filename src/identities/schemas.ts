@@ -15,7 +15,7 @@ export const Identity = lazy(() =>
       provider: z.object(provider()),
       email: z.string().nullable().meta({ description: 'What it was called there when it was connected.' }),
       created_at: z.string().meta({ format: 'date-time' }),
-      usable: z.boolean().meta({ description: 'False where the provider is not asked here any more.' }),
+      usable: z.boolean().meta({ description: 'False where the provider is no longer offered here.' }),
     })
     .meta({ id: 'Identity' }),
 )

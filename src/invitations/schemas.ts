@@ -24,7 +24,7 @@ export const Invitation = lazy(() =>
       name: z.string().nullable(),
       role: Role(),
       status: z.enum(['pending', 'accepted', 'withdrawn', 'expired', 'void']).meta({
-        description: '`void` while whoever invited may not, so that it cannot be accepted.',
+        description: '`void` while the inviter may not invite: it cannot be accepted.',
       }),
       void_reason: z
         .enum(['inviter_gone', 'inviter_disabled', 'inviter_outranked'])

@@ -6,13 +6,16 @@ const code = () =>
   text(8)
     .regex(/^\d{8}$/, 'Has eight digits.')
     .optional()
-    .meta({ example: '04718152', description: 'With the token of who asked for the mail, or their session.' })
+    .meta({
+      example: '04718152',
+      description: 'With the token of whoever asked for the mail, or their session.',
+    })
 const sealed = (description: string) => text(256, 1).optional().meta({ description })
 
 const proof = () => ({
   token: sealed('The one in the link of the mail.'),
   code: code(),
-  request_token: sealed('What asking for the mail has answered.'),
+  request_token: sealed('From the answer to the request for the mail.'),
 })
 
 /** What the reader of a mail can show: the token in its link, or its code with the token of whoever asked. */

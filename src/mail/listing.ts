@@ -23,7 +23,7 @@ export const Mail = lazy(() =>
       kind: z.string(),
       status: z.enum(['waiting', 'sent', 'dead', 'unknown']).meta({
         description:
-          '`unknown`: handed over whole, and nobody said that it was taken, so it is not sent again by itself. Listed with the dead.',
+          '`unknown`: handed over whole, but never acknowledged, so it is not resent by itself. Listed with the dead.',
       }),
       to: z.string(),
       user_id: Id().nullable(),

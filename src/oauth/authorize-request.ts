@@ -67,7 +67,7 @@ export interface AuthorizeRequest extends ReturnTo {
 /** The client id of a request. Throws 400 `bad_authorize_request`. */
 export function clientIdIn(query: URLSearchParams): string {
   const [id, ...more] = query.getAll('client_id')
-  if (id === undefined || more.length > 0) throw badAuthorizeRequest('client_id has to stand there once.')
+  if (id === undefined || more.length > 0) throw badAuthorizeRequest('client_id has to be given once.')
   return id
 }
 
@@ -75,7 +75,7 @@ export function clientIdIn(query: URLSearchParams): string {
 export function readReturn(query: URLSearchParams, client: Client): ReturnTo {
   const [redirectUri, ...more] = query.getAll('redirect_uri')
   if (redirectUri === undefined || more.length > 0)
-    throw badAuthorizeRequest('redirect_uri has to stand there once.')
+    throw badAuthorizeRequest('redirect_uri has to be given once.')
   if (!isRegistered(redirectUri, JSON.parse(client.redirect_uris)))
     throw badAuthorizeRequest('redirect_uri is not registered for this app.')
   const mode = MODES.find((one) => one === query.get('response_mode'))
@@ -99,17 +99,17 @@ export function readAuthorizeRequest(
     throw new AuthorizeRefusal(code, description)
   }
   for (const name of new Set(query.keys()))
-    if (query.getAll(name).length > 1) refuse('invalid_request', 'A parameter stands there more than once.')
+    if (query.getAll(name).length > 1) refuse('invalid_request', 'A parameter is given more than once.')
   const get = (name: string) => query.get(name) || undefined
-  if (get('request')) refuse('request_not_supported', 'Request objects are not taken here.')
+  if (get('request')) refuse('request_not_supported', 'Request objects are not supported.')
   if (get('request_uri')) refuse('request_uri_not_supported', 'Requests are not fetched from elsewhere.')
-  if (get('registration')) refuse('registration_not_supported', 'Clients are registered before.')
+  if (get('registration')) refuse('registration_not_supported', 'Clients are registered beforehand.')
   if (targetOf({ ISSUER }, get('resource')) !== (resource?.url ?? null))
     refuse('invalid_target', NO_SUCH_TARGET)
   const type = get('response_type') ?? refuse('invalid_request', 'response_type is missing.')
-  if (type !== 'code') refuse('unsupported_response_type', 'The one response type is code.')
+  if (type !== 'code') refuse('unsupported_response_type', 'response_type has to be code.')
   if (get('response_mode') && !MODES.some((mode) => mode === get('response_mode')))
-    refuse('invalid_request', 'response_mode is query or form_post.')
+    refuse('invalid_request', 'response_mode has to be query or form_post.')
   if (!hasGrant(client, 'authorization_code'))
     refuse('unauthorized_client', 'The client is not registered for this.')
   return {
@@ -136,7 +136,7 @@ function readScopes(
   refuse: Refuse,
 ): string[] {
   const scopes = scopesToAsk(client, scope, resource)
-  return scopes.length > 0 ? scopes : refuse('invalid_scope', 'There is no scope that this app may ask for.')
+  return scopes.length > 0 ? scopes : refuse('invalid_scope', 'This app may ask for none of these scopes.')
 }
 
 /** RFC 7636, S256 alone: a plain challenge protects nothing, and none is a downgrade. */
@@ -154,7 +154,7 @@ function readChallenge(
     refuse('invalid_request', 'code_challenge_method has to be S256.')
   return /^[\w-]{43}$/.test(challenge)
     ? challenge
-    : refuse('invalid_request', 'code_challenge is no S256 digest.')
+    : refuse('invalid_request', 'code_challenge is not an S256 digest.')
 }
 
 const PROMPTS = ['none', 'login', 'consent', 'select_account']
@@ -162,8 +162,7 @@ const PROMPTS = ['none', 'login', 'consent', 'select_account']
 function readPrompts(prompt: string | undefined, refuse: Refuse): Set<string> {
   const prompts = new Set(scopesIn(prompt))
   if ([...prompts].some((one) => !PROMPTS.includes(one))) refuse('invalid_request', 'prompt is not known.')
-  if (prompts.has('none') && prompts.size > 1)
-    refuse('invalid_request', 'prompt=none goes with nothing else.')
+  if (prompts.has('none') && prompts.size > 1) refuse('invalid_request', 'prompt=none cannot be combined.')
   return prompts
 }
 
@@ -171,5 +170,5 @@ function readMaxAge(maxAge: string | undefined, refuse: Refuse): number | undefi
   if (maxAge === undefined) return undefined
   return /^\d{1,9}$/.test(maxAge)
     ? Number(maxAge)
-    : refuse('invalid_request', 'max_age is a number of seconds.')
+    : refuse('invalid_request', 'max_age has to be a number of seconds.')
 }

@@ -228,7 +228,7 @@ async function decideFor(resources: Resources, deciding: Deciding): Promise<Outc
     })
   const scopes = scopesWithin(request.scopes, user.role)
   if (scopes.length === 0)
-    throw new AuthorizeRefusal('invalid_scope', 'They can let the app do none of this.')
+    throw new AuthorizeRefusal('invalid_scope', 'The user may grant the app none of this.')
   const asked: Asked = { request, client, user, cookie, document, scopes, authTime, pushed: deciding.pushed }
   // With an unproved address, a stranger could become the owner of what an app keeps for the address's real
   // owner.
@@ -240,7 +240,7 @@ async function decideFor(resources: Resources, deciding: Deciding): Promise<Outc
     })
   if (isQuestionDue(asked, deciding.grant)) {
     const code = isTrustworthy(request.redirectUri) ? 'consent_required' : 'interaction_required'
-    return unless(code, 'They have to be asked.', { kind: 'consent', asked, back })
+    return unless(code, 'The user has to be asked.', { kind: 'consent', asked, back })
   }
   return giveCode(resources, asked)
 }
@@ -277,7 +277,7 @@ export const shownOf = ({ scopes, document }: Asked) =>
 export const refuse = ({ config }: Resources, to: ReturnTo): Outcome => ({
   kind: 'answer',
   to,
-  params: refusalOf(config.ISSUER, to, new AuthorizeRefusal('access_denied', 'They said no.')),
+  params: refusalOf(config.ISSUER, to, new AuthorizeRefusal('access_denied', 'The user said no.')),
 })
 
 /** The names under which the scopes are granted. */

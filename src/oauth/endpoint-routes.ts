@@ -99,7 +99,7 @@ const oauthForm = createMiddleware<AppEnv & { Variables: { fields: Record<string
     const fields = await readGiven(c).catch((cause) => {
       const isTheirs = cause instanceof AppError && (cause.status === 422 || cause.status === 400)
       throw isTheirs
-        ? oauthError('invalid_request', 'A parameter stands there twice, or is no text.', cause)
+        ? oauthError('invalid_request', 'A parameter is given twice, or is not text.', cause)
         : cause
     })
     c.set('fields', fields)
@@ -133,7 +133,7 @@ const userInfoParts = (id: string, how: string) =>
   operation({
     id,
     tag,
-    summary: `Who signed in, as far as the app was let know${how} (OpenID Connect Core section 5.3)`,
+    summary: `Who signed in, as far as the app may know${how} (OpenID Connect Core section 5.3)`,
     responses: { 200: UserInfo },
     problems: [unauthenticated, invalidToken, insufficientScope],
   })
@@ -223,8 +223,8 @@ export const endpointRoutes = new Hono<AppEnv>()
     operation({
       id: 'pushAuthorizationRequest',
       tag,
-      summary: 'Takes a request before its browser comes (RFC 9126)',
-      description: `A form with what /oauth/authorize would be asked. It is good for ${inWords(PUSHED_SECONDS * 1000)}, once, for its client.`,
+      summary: 'Pushes an authorization request (RFC 9126)',
+      description: `A form with the parameters of /oauth/authorize. It is valid for ${inWords(PUSHED_SECONDS * 1000)}, once, for its client.`,
       responses: { 201: PushedRequest, ...REFUSED },
       responseHeaders: REFUSED_HEADERS,
     }),
@@ -236,7 +236,7 @@ export const endpointRoutes = new Hono<AppEnv>()
     operation({
       id: 'authorizeDevice',
       tag,
-      summary: 'Begins the sign-in of what has no browser (RFC 8628)',
+      summary: 'Begins the sign-in of a device without a browser (RFC 8628)',
       description: `Whoever uses it types the code at /device, within ${inWords(DEVICE_CODE_MS)}.`,
       responses: { 200: DeviceAuthorization, ...REFUSED },
       responseHeaders: REFUSED_HEADERS,
@@ -251,7 +251,7 @@ export const endpointRoutes = new Hono<AppEnv>()
     operation({
       id: 'introspect',
       tag,
-      summary: 'Whether a token is good now (RFC 7662)',
+      summary: 'Whether a token is valid now (RFC 7662)',
       responses: { 200: Introspection, ...REFUSED },
       responseHeaders: REFUSED_HEADERS,
     }),

@@ -3,7 +3,7 @@ import type { AuthorizeError } from './authorize-request.ts'
 
 export const clientNotFound = () => new AppError(404, 'client_not_found', 'There is no such client.')
 export const clientHasNoSecret = () =>
-  new AppError(409, 'client_has_no_secret', 'This client does not sign in by a secret.')
+  new AppError(409, 'client_has_no_secret', 'This client does not use a secret.')
 export const resourceTaken = () =>
   new AppError(409, 'resource_taken', 'Another client has one of these resources.')
 export const tooManyClients = () =>
@@ -37,17 +37,17 @@ export const oauthError = (code: OAuthCode, detail: string, cause?: unknown) =>
 export const invalidClient = (cause?: unknown) =>
   oauthError(
     'invalid_client',
-    'The client is not known here, or did not prove who it is as it is registered to.',
+    'The client is unknown, or did not authenticate as it is registered to.',
     cause,
   )
 export const invalidGrant = (cause?: unknown) =>
   oauthError(
     'invalid_grant',
-    'The code or token is not good, has been used, or was given to somebody else.',
+    'The code or token is not valid, has been used, or was issued to somebody else.',
     cause,
   )
 
-export const NO_SUCH_TARGET = 'There is no such service here, or this was let for another.'
+export const NO_SUCH_TARGET = 'There is no such service here, or the grant is for another.'
 export const invalidTarget = () => oauthError('invalid_target', NO_SUCH_TARGET)
 
 /** For requests whose browser cannot be redirected: no valid app, or none of its redirect URIs. */
@@ -68,20 +68,16 @@ export const tooManyApps = () =>
   new AppError(
     409,
     'too_many_apps',
-    'You let 50 apps use your account that are not known here. Remove one first.',
+    'You already let 50 unregistered apps use your account. Remove one first.',
   )
 export const grantNotFound = () =>
-  new AppError(404, 'grant_not_found', 'You have let no such app do anything.')
+  new AppError(404, 'grant_not_found', 'No such app has access to your account.')
 
 export const scopeNotGranted = () =>
-  new AppError(422, 'scope_not_granted', 'You have not let the app do that: only it can ask for more.')
+  new AppError(422, 'scope_not_granted', 'You have not granted that. Only the app can ask for more.')
 
 export const wrongUserCode = (cause?: unknown) =>
-  new AppError(422, 'wrong_user_code', 'There is no device that shows this code now.', { cause })
+  new AppError(422, 'wrong_user_code', 'No device is showing this code.', { cause })
 export const deviceOver = () =>
-  new AppError(
-    409,
-    'device_over',
-    'This was decided already, or has taken too long. Begin again on the device.',
-  )
+  new AppError(409, 'device_over', 'This was already decided, or took too long. Start again on the device.')
 export const mayNotUseApp = () => new AppError(403, 'may_not_use_app', 'This account may not use this app.')

@@ -53,7 +53,7 @@ export async function push(
   })
   const client = await proveClient(resources, given, read.client[0])
   if (fields.request_uri !== undefined)
-    throw oauthError('invalid_request', 'A request that is pushed names no other.')
+    throw oauthError('invalid_request', 'A pushed request cannot name another.')
   const query = new URLSearchParams({ ...fields, client_id: client.id })
   for (const name of CREDENTIALS) query.delete(name)
   if (query.toString().length > MAX_QUERY_LENGTH)
@@ -68,7 +68,7 @@ export async function push(
   const hint = query.get('id_token_hint')
   const sub = hint === null ? undefined : (await readHint(config, hint))?.sub
   if (hint !== null && sub === undefined)
-    throw oauthError('invalid_request', 'id_token_hint is no ID token from here.')
+    throw oauthError('invalid_request', 'id_token_hint is not an ID token from here.')
   query.delete('id_token_hint')
   if (query.toString().length > MAX_PUSHED_LENGTH)
     throw oauthError('invalid_request', 'The request is too long.')

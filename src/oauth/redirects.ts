@@ -12,18 +12,18 @@ export const MAX_URI_LENGTH = 512
 export function faultOfUri(value: string, { takesSchemes = false } = {}): string | undefined {
   const url = URL.parse(value)
   if (!url || !/^[\x21-\x7e\x80-\uffff]+$/.test(value) || value.includes('\\')) return 'Is not a URL.'
-  if (!/^[\x21-\x7e]+$/.test(value)) return `Is written ${url.href}`
+  if (!/^[\x21-\x7e]+$/.test(value)) return `Has to be written ${url.href}`
   if (value.includes('#')) return 'Has a fragment.'
   if (url.username || url.password) return 'Has a name or password in it.'
   if (value.includes('*')) return 'Has a wildcard: addresses are compared as a whole.'
   if (url.protocol === 'https:' || isLoopbackHttp(url)) {
     // A native app may also be given port 80, which browsers omit.
     const written = isLoopbackHttp(url) ? value.replace(/^(http:\/\/[^/?]+):80(?=[/?]|$)/, '$1') : value
-    return url.href === written || url.href === `${written}/` ? undefined : `Is written ${url.href}`
+    return url.href === written || url.href === `${written}/` ? undefined : `Has to be written ${url.href}`
   }
   if (url.protocol === 'http:') return 'Is http://, so what is sent there travels in the clear.'
   if (!takesSchemes || !/^[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+:$/.test(url.protocol))
-    return 'Has a scheme that is not taken here.'
+    return 'Has a scheme that is not allowed.'
   return undefined
 }
 

@@ -23,7 +23,7 @@ export const staleForm = () =>
   new AppError(
     403,
     'stale_form',
-    'The form was open for too long, or in another sign-in. Nothing was changed.',
+    'The form was open for too long, or is from another sign-in. Nothing was changed.',
   )
 
 export const makeFormToken = ({ config, now }: Pick<Resources, 'config' | 'now'>, binding: string) =>

@@ -1,7 +1,7 @@
 import { AppError, type Refusal } from '../http/problem.ts'
 
 export const invalidPasskey = (cause?: Refusal) =>
-  new AppError(400, 'invalid_passkey', 'That is not a passkey that can be taken here, or it took too long.', {
+  new AppError(400, 'invalid_passkey', 'That passkey is not accepted here, or it took too long.', {
     cause,
   })
 export const passkeyExists = () =>

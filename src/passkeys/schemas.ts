@@ -31,7 +31,7 @@ export const PasskeyAssertion = lazy(() =>
 export type PasskeyAssertion = Of<typeof PasskeyAssertion>
 
 export const challengeId = () =>
-  text(256, 1).meta({ description: `From the options; good once, for ${CHALLENGE_LIFETIME}.` })
+  text(256, 1).meta({ description: `From the options; works once, for ${CHALLENGE_LIFETIME}.` })
 
 const passkeyName = () => line(60).meta({ example: 'Laptop' })
 

@@ -5,6 +5,4 @@ export const wrongPassword = (cause?: Refusal) =>
 
 /** A new password that equals the old one: a thief of the old one would know it. */
 export const unchangedPassword = () =>
-  invalidInput([
-    { pointer: '/new_password', code: 'unchanged', detail: 'This is the password of the account.' },
-  ])
+  invalidInput([{ pointer: '/new_password', code: 'unchanged', detail: 'This is already the password.' }])

@@ -87,7 +87,7 @@ const keyIsMissing = (pepperId: string) =>
     'Settings missing or unfit: SECRET_KEYS',
     Object.assign(new Error('a password was hashed with a key that is missing'), {
       sentences: [
-        `SECRET_KEYS lack the key ${pepperId}, by which passwords were hashed. Put it back, as the last.`,
+        `SECRET_KEYS lacks the key ${pepperId} that passwords were hashed with. Put it back, as the last.`,
       ],
     }),
     60,

@@ -61,7 +61,7 @@ async function askForEmailChange(
   const emailNormalized = normalizeEmail(input.new_email)
   if (emailNormalized === row.email_normalized) {
     await db.writeBatch({ clear: clearAttempts })
-    const detail = 'This is the address of the account.'
+    const detail = 'This is already the address.'
     throw invalidInput([{ pointer: '/new_email', code: 'unchanged', detail }])
   }
   // Confirming the new address would verify the account while whoever typed the password could still sign in.

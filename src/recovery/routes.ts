@@ -57,7 +57,7 @@ export const mailRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Confirm an address',
       description:
-        'Beside the mail it takes one of `signup_token`, `password`, `new_password`, or the access token of a session of the account.',
+        'Besides the mail, it takes one of `signup_token`, `password`, `new_password`, or the access token of a session of the account.',
       responses: { 204: null },
       problems: [...byProof, proofNeeded, wrongPassword, hashingBusy],
     }),
@@ -142,7 +142,7 @@ export const mailRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Confirm the new address',
       description:
-        'With the session that asked, the address is changed: 204. Without it, the old address is mailed a link that approves of it: 202.',
+        'With the session that asked, the address is changed: 204. Without it, the old address is mailed a link that approves it: 202.',
       responses: { 202: Accepted, 204: null },
       problems: [...byProof, proofNeeded, signupDomainRefused, signupBlocked, emailTaken, tooManyAttempts],
     }),
@@ -158,8 +158,7 @@ export const mailRoutes = new Hono<AppEnv>()
     operation({
       id: 'approveEmailChange',
       tag,
-      summary:
-        'Approve, from the old address, of a new one that was confirmed without the session that asked',
+      summary: 'Approve, from the old address, a new one that was confirmed without the session that asked',
       responses: { 204: null },
       problems: [...byProof, signupDomainRefused, signupBlocked, emailTaken],
     }),
@@ -171,7 +170,7 @@ export const mailRoutes = new Hono<AppEnv>()
     operation({
       id: 'undoEmailChange',
       tag,
-      summary: 'Take a change of address back, from the old one; ends every session',
+      summary: 'Undo a change of address, from the old one; ends every session',
       responses: { 204: null },
       problems: [...byProof, emailTaken],
     }),
@@ -183,7 +182,7 @@ export const mailRoutes = new Hono<AppEnv>()
     operation({
       id: 'reopenAccount',
       tag,
-      summary: 'Open an account again that was closed with its password, which is void from then on',
+      summary: 'Reopen an account that was closed with its password, which becomes void',
       responses: { 204: null },
       problems: [...byProof, emailTaken],
     }),
@@ -195,7 +194,7 @@ export const mailRoutes = new Hono<AppEnv>()
     operation({
       id: 'disownSession',
       tag,
-      summary: 'End the session that a mail told of, of a new device',
+      summary: 'End the session that a mail about a new device told of',
       responses: { 204: null },
       problems: byProof,
     }),
@@ -209,7 +208,7 @@ export const mailRoutes = new Hono<AppEnv>()
       tag,
       summary: 'End every session, by the mail that told of a factor that was added or removed',
       description:
-        'A factor that was added goes as well where another stays, or with a device token or a password from before it, but not one that a reset has set: the mailbox alone takes no factor away. Where it is kept, the link stays good.',
+        'The added factor is removed as well where another stays, or with a device token or a password from before it that no reset has set: the mailbox alone removes no factor. Where it is kept, the link stays valid.',
       responses: { 200: FactorDisowned },
       problems: [...byProof, wrongPassword, hashingBusy],
     }),

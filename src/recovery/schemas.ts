@@ -20,11 +20,9 @@ export type ResetPassword = Of<typeof ResetPassword>
 /** What shows, beside the mail, that its reader made the account, or takes it over. */
 export const VerifyEmail = lazy(() =>
   withProof({
-    signup_token: text(256, 1).optional().meta({ description: 'What signing up has answered.' }),
-    password: Password().optional().meta({ description: 'That of the account.' }),
-    new_password: NewPassword()
-      .optional()
-      .meta({ description: 'Voids what could enter the account so far.' }),
+    signup_token: text(256, 1).optional().meta({ description: 'From the answer to signing up.' }),
+    password: Password().optional().meta({ description: 'The current one.' }),
+    new_password: NewPassword().optional().meta({ description: 'Voids every earlier way in.' }),
   }).meta({ id: 'VerifyEmail' }),
 )
 export type VerifyEmail = Of<typeof VerifyEmail>
@@ -58,7 +56,7 @@ export const DisownFactor = lazy(() =>
   withLink({
     password: Password()
       .optional()
-      .meta({ description: 'That of the account, if it was set before the factor was added.' }),
+      .meta({ description: 'The current one, if it was set before the factor was added.' }),
     device_token: text(256, 1)
       .optional()
       .meta({ description: 'Of a device that signed in before the factor was added.' }),

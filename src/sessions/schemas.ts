@@ -15,9 +15,9 @@ export const Session = lazy(() =>
       country: z.string().nullable(),
       repeated_at: Time().nullable().meta({
         description:
-          'When its refresh token was last repeated from another network or client than it was renewed for: perhaps by a thief.',
+          'When its refresh token was last repeated from a network or client other than it was renewed for: perhaps by a thief.',
       }),
-      current: z.boolean().meta({ description: 'Whether it is the session that asks.' }),
+      current: z.boolean().meta({ description: 'Whether it is the session asking.' }),
     })
     .meta({ id: 'Session' }),
 )

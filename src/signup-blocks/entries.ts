@@ -4,7 +4,7 @@ import { MAX_SIGNUP_BLOCKS } from './models.ts'
 
 /** Why something cannot be blocked, with the API's sentence for it. */
 export const FAULTS = {
-  no_entry: 'Is no address, no domain and no network.',
+  no_entry: 'Is not an address, domain or network.',
   whole_url: 'Is a URL: write its domain alone.',
   too_wide: 'Is a network larger than /8, or than /16 of IPv6: it would shut out nearly everybody.',
 } as const

@@ -5,5 +5,5 @@ export const tooManySignupBlocks = () =>
   new AppError(
     409,
     'too_many_signup_blocks',
-    `There may be ${MAX_SIGNUP_BLOCKS.toLocaleString('en')} of them. Remove some, or name a domain instead of its addresses.`,
+    `The limit is ${MAX_SIGNUP_BLOCKS.toLocaleString('en')}. Remove some, or name a domain instead of its addresses.`,
   )

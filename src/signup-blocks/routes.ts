@@ -16,7 +16,7 @@ export const signupBlockRoutes = new Hono<AppEnv>()
     operation({
       id: 'listSignupBlocks',
       tag,
-      summary: 'Who may not sign up, beside those whom the setting SIGNUP_BLOCKED names',
+      summary: 'Who may not sign up, besides those named in SIGNUP_BLOCKED',
       responses: { 200: SignupBlockList },
       problems: [invalidCursor],
     }),
@@ -31,8 +31,7 @@ export const signupBlockRoutes = new Hono<AppEnv>()
       id: 'updateSignupBlocks',
       tag,
       summary: 'Say who may not sign up, and who may again',
-      description:
-        'Whoever has an account keeps it; an invitation, an import and an account that is added let anybody in.',
+      description: 'Existing accounts stay; invitations, imports and added accounts are not blocked.',
       responses: { 204: null },
       problems: [tooManySignupBlocks],
     }),

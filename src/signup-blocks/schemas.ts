@@ -31,14 +31,14 @@ export const UpdateSignupBlocks = lazy(() =>
     .strictObject({
       add: Entries(faultOfNewEntry).meta({
         description:
-          'Addresses (`name+anything@` with `name@`), domains with their subdomains, networks such as `192.0.2.0/24`, up to /8 and, of IPv6, /16; an IPv6 address alone is its /64. What is there stays as it is.',
+          'Addresses (`name+anything@` with `name@`), domains with their subdomains, networks such as `192.0.2.0/24`, up to /8 and, of IPv6, /16; an IPv6 address alone is its /64. Existing entries stay as they are.',
       }),
-      remove: Entries().meta({ description: 'What is not there is left out.' }),
+      remove: Entries().meta({ description: 'Unknown ones are skipped.' }),
     })
     .partial()
     .refine((value) => Object.keys(value).length > 0, { message: 'Changes nothing.' })
     .refine(({ add = [], remove = [] }) => !add.some((entry) => remove.includes(entry)), {
-      message: 'Adds and removes the same.',
+      message: 'Adds and removes the same entry.',
     })
     .meta({ id: 'UpdateSignupBlocks' }),
 )
@@ -48,7 +48,7 @@ export const ListSignupBlocks = lazy(() =>
   z.strictObject({
     ...pageQuery(),
     covers: Entry(faultOfEntry, spellCovered).optional().meta({
-      description: 'An address, a domain or a network: only what would keep it out, the setting aside.',
+      description: 'An address, a domain or a network: only the entries that block it, without the setting.',
     }),
   }),
 )

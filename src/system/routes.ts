@@ -39,7 +39,7 @@ const Ready = lazy(() =>
         .optional()
         .meta({
           description:
-            'Mails that wait to be sent, and that were given up; 100 stands for more. For those who may read the runs of clean-up.',
+            'Mails that wait to be sent, and that were given up; 100 means 100 or more. For those who may read the runs of clean-up.',
         }),
     })
     .meta({ id: 'Ready' }),
@@ -78,8 +78,7 @@ export const systemRoutes = new Hono<AppEnv>()
       id: 'getReadiness',
       tag,
       summary: 'Whether somebody could log in now',
-      description:
-        '503 has the names of what failed. Counts are for those who may read the runs of clean-up.',
+      description: '503 names what failed. Counts are for those who may read the runs of clean-up.',
       responses: { 200: Ready },
       problems: PROBLEMS,
     }),

@@ -6,6 +6,6 @@ export const tooManyAttempts = (retryAfterSeconds: number, cause?: Refusal) =>
     headers: { 'retry-after': String(retryAfterSeconds) },
   })
 export const challengeFailed = (cause?: Refusal) =>
-  new AppError(403, 'challenge_failed', 'Signing up takes a fresh token of the bot challenge.', { cause })
+  new AppError(403, 'challenge_failed', 'Signing up takes a fresh token from the bot challenge.', { cause })
 export const challengeUnavailable = (cause?: unknown) =>
   unavailable('challenge_unavailable', 'The bot challenge cannot be checked now. Nothing was changed.', cause)

@@ -15,23 +15,17 @@ export const lastAdmin = () =>
 export const ownAccount = () =>
   new AppError(403, 'own_account', 'This is for managing others. Your own account is at /v1/users/me.')
 export const addressNotVerified = () =>
-  new AppError(
-    409,
-    'address_not_verified',
-    'Nobody has proved the address of this account yet. That comes first.',
-  )
-export const outranked = () =>
-  new AppError(403, 'outranked', 'That is for somebody of a higher rank than yours.')
+  new AppError(409, 'address_not_verified', 'The address of this account has to be verified first.')
+export const outranked = () => new AppError(403, 'outranked', 'That takes a higher rank than yours.')
 export const userDeleted = () =>
   new AppError(409, 'user_deleted', 'This user is deleted. Restore them first.')
 export const noEarlierEmail = () =>
   new AppError(
     409,
     'no_earlier_email',
-    'There is no earlier address that its owner could still take back. Restore the user without it.',
+    'No earlier address can take this account back any more. Restore the user without it.',
   )
-export const untilInThePast = () =>
-  new AppError(422, 'until_in_the_past', 'The end of the disabling is in the past.')
+export const untilInThePast = () => new AppError(422, 'until_in_the_past', 'The time given is in the past.')
 export const pageTooDeep = () =>
   new AppError(400, 'page_too_deep', `Pages end at row ${DEEPEST_ROW_BY_PAGE}. Follow next_cursor instead.`)
 export const writeConflict = () =>

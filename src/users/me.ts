@@ -51,7 +51,7 @@ export function assertTermsOfNow({ TERMS_VERSION }: Config, given: string | unde
       {
         pointer: '/terms_version',
         code: 'terms_not_accepted',
-        detail: 'Is not the version of the terms that is asked about now.',
+        detail: 'Is not the current version of the terms.',
       },
     ])
 }

@@ -28,7 +28,7 @@ export const TermsVersion = lazy(() =>
 
 const Locale = lazy(() =>
   z.enum(Object.keys(LANGUAGES) as [Language, ...Language[]]).meta({
-    description: 'The language of pages and mails; null: as the request that brings them asks for.',
+    description: 'The language of pages and mails; null: the one each request asks for.',
   }),
 )
 
@@ -49,12 +49,12 @@ const MetadataInput = lazy(() =>
       params: { code: 'too_big' },
     })
     .refine((json) => !HALF_A_CHARACTER.test(json), {
-      message: 'Has half a character.',
+      message: 'Has a lone surrogate.',
       params: { code: 'half_a_character' },
     })
     .transform((json) => (json === '{}' ? null : json))
     .meta({
-      description: 'Whatever is given takes the place of the whole object.',
+      description: 'What is given replaces the whole object.',
       example: { plan: 'team' },
     }),
 )
@@ -73,7 +73,7 @@ const ExternalId = lazy(() =>
 export const details = () => ({
   locale: Locale().nullable(),
   external_id: ExternalId().nullable().meta({
-    description: 'How another system names them. Nobody else has it, nor gets it once they are deleted.',
+    description: 'Their id in another system. Unique, even after they are deleted.',
   }),
   metadata: MetadataInput(),
   admin_metadata: MetadataInput(),
@@ -113,20 +113,20 @@ export const ManagedUser = lazy(() =>
         .meta({ description: 'What a hundred failures in a row have locked; null where nothing is.' }),
       second_factor: z.enum(SECOND_FACTORS).meta({
         description:
-          'What there is beside the password: an authenticator app, passkeys, or both. Like `locked`, it moves without the version.',
+          'What there is beside the password: an authenticator app, passkeys, or both. Like `locked`, it changes without a new version.',
       }),
       needs_reset: z.boolean().meta({
         description:
-          'Came with a password that cannot be verified here; true until another is set. Like `locked`, it moves without the version.',
+          'Came with a password that cannot be verified here; true until another is set. Like `locked`, it changes without a new version.',
       }),
       external_id: z.string().nullable(),
-      admin_metadata: AnyMetadata().meta({ description: 'For those who manage users alone.' }),
+      admin_metadata: AnyMetadata().meta({ description: 'Only for those who manage users.' }),
       disabled_reason: z.string().nullable(),
       disabled_until: Time().nullable(),
       deleted_at: Time().nullable(),
       earlier_email: z.string().optional().meta({
         description:
-          'Read by itself, a deleted user has the address that was changed before, for as long as its owner can undo that.',
+          'A deleted user, read singly, has the address from before the last change, as long as its owner can undo that.',
       }),
     })
     .meta({ id: 'ManagedUser' }),
@@ -170,14 +170,14 @@ export const UpdateUser = lazy(() =>
       ...details(),
       revoke_old: z.boolean().meta({
         description:
-          'For administrators, with `email`: a thief has the old address. It gets no link that undoes the change, and the password and whatever else the account could be entered by is removed.',
+          'For administrators, with `email`: a thief has the old address. It gets no link that undoes the change, and the password and every other way in are removed.',
       }),
     })
     .partial()
     .refine((value) => Object.keys(value).length > 0, { message: 'Changes nothing.' })
     .refine((value) => value.revoke_old === undefined || value.email !== undefined, {
       path: ['revoke_old'],
-      message: 'Goes with email.',
+      message: 'Needs email.',
     })
     .meta({ id: 'UpdateUser', minProperties: 1, example: { name: 'Ada King' } }),
 )
@@ -194,7 +194,7 @@ export const DisableUser = lazy(() =>
   z
     .strictObject({
       reason: line(500).meta({ example: 'Left the company' }),
-      until: TimeInput().optional().meta({ description: 'When it ends by itself; for good without.' }),
+      until: TimeInput().optional().meta({ description: 'When it ends by itself; without it, never.' }),
     })
     .meta({ id: 'DisableUser' }),
 )
@@ -215,7 +215,7 @@ export const DeleteUserQuery = lazy(() =>
 export const RestoreUserQuery = lazy(() =>
   z.strictObject({
     earlier_email: flag(
-      'True: with the `earlier_email` that the deleted user has. The account goes back to whoever reads mail there, and they choose another password: this mends a takeover.',
+      'True: with the `earlier_email` that the deleted user has. The account goes back to whoever reads mail there, and they choose another password: this undoes a takeover.',
     ),
   }),
 )
@@ -246,13 +246,13 @@ export function assertNarrowed(
   const given = NARROWING.filter((name) => query[name] !== undefined)
   if (q !== undefined || !sort.endsWith('created_at'))
     for (const name of ['created_from', 'created_to', ...given] as const)
-      if (query[name] !== undefined) refuse(name, 'Goes with sort=created_at or -created_at, and not with q.')
+      if (query[name] !== undefined) refuse(name, 'Needs sort=created_at or -created_at, and no q.')
   if (query.external_id !== undefined)
     for (const name of [...(q === undefined ? [] : ['q']), ...given])
-      refuse(name, 'Goes without external_id.')
-  for (const name of given.slice(1)) refuse(name, `Goes without ${given[0]}.`)
+      refuse(name, 'Not allowed with external_id.')
+  for (const name of given.slice(1)) refuse(name, `Not allowed with ${given[0]}.`)
   if (query.second_factor !== undefined && (query.role ?? 'user') === 'user')
-    refuse('second_factor', 'Goes with role=manager or role=admin.')
+    refuse('second_factor', 'Needs role=manager or role=admin.')
 }
 
 export const ListUsers = lazy(() =>
@@ -299,7 +299,7 @@ export const ListUsers = lazy(() =>
       page: wholeNumber(1, 1_000_000)
         .optional()
         .meta({
-          description: `For whoever leafs through, down to row ${DEEPEST_ROW_BY_PAGE}; not with \`cursor\`.`,
+          description: `For paging by number, down to row ${DEEPEST_ROW_BY_PAGE}; not with \`cursor\`.`,
         }),
       ...pageQuery(),
     })

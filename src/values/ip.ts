@@ -56,7 +56,7 @@ export function faultOfNetwork(text: string): string | undefined {
   if (!network) return 'is neither an IP address nor a network'
   const { parts, width, bits } = network
   if (bits < 1 || bits > parts.length * width || parts.some((part) => part >= 2 ** width))
-    return 'is a network that there is not'
+    return 'is an impossible network'
   return undefined
 }
 

@@ -28,7 +28,7 @@ export const text = (maxLength: number, minLength = 0, tooLong?: string) =>
     .max(maxLength, { abort: true, ...(tooLong && { error: tooLong }) })
     .min(minLength)
     .refine((value) => value.isWellFormed(), {
-      message: 'Has half a character.',
+      message: 'Has a lone surrogate.',
       params: { code: 'half_a_character' },
     })
 

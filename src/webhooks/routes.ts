@@ -29,7 +29,7 @@ import { createWebhook, deleteWebhook, rotateWebhookSecret, updateWebhook } from
 const tag = 'webhooks'
 const mayTell = () => tooManyAttempts(60)
 const ANSWER_WITHIN = inWords(CALLS.webhook.timeoutMs)
-const TOLD = `Needs a login of the last ${RECENT_LOGIN}. Every administrator is told by mail.`
+const TOLD = `Needs a login in the last ${RECENT_LOGIN}. Every administrator is told by mail.`
 
 /** Under /v1/webhooks: for those who decide what other systems are told. */
 export const webhookRoutes = new Hono<AppEnv>()
@@ -90,8 +90,8 @@ export const webhookRoutes = new Hono<AppEnv>()
     operation({
       id: 'updateWebhook',
       tag,
-      summary: 'Change where it is told, and of what; wakes one that rests',
-      description: `${TOLD} What is as it was is told to nobody.`,
+      summary: 'Change where it sends, and what; wakes one that rests',
+      description: `${TOLD} Nobody is told if nothing changed.`,
       responses: { 200: Webhook },
       problems: [reauthenticationRequired, webhookNotFound, writeConflict, mayTell],
     }),

@@ -26,7 +26,7 @@ const settings = () => ({
     .array(z.enum(EVENT_TYPES as [Action, ...Action[]]))
     .min(1)
     .max(EVENT_TYPES.length)
-    .refine((types) => new Set(types).size === types.length, 'Has one twice.')
+    .refine((types) => new Set(types).size === types.length, 'Has a duplicate.')
     .meta({ description: 'Actions of the history.' }),
 })
 
@@ -48,7 +48,7 @@ export type UpdateWebhook = Of<typeof UpdateWebhook>
 export const RotateWebhookSecret = lazy(() =>
   z
     .strictObject({
-      keep_former_seconds: keepFormerSeconds('For how long it is signed by the former secret as well'),
+      keep_former_seconds: keepFormerSeconds('For how long the former secret signs, too'),
     })
     .meta({ id: 'RotateWebhookSecret' }),
 )
@@ -78,7 +78,7 @@ export type Webhook = Of<typeof Webhook>
 
 export const WebhookWithSecret = lazy(() =>
   Webhook()
-    .extend({ secret: z.string().meta({ description: 'Shown this once: `whsec_` and base64.' }) })
+    .extend({ secret: z.string().meta({ description: 'Shown only once: `whsec_` and base64.' }) })
     .meta({ id: 'WebhookWithSecret' }),
 )
 export type WebhookWithSecret = Of<typeof WebhookWithSecret>

@@ -38,7 +38,7 @@ function addressOf(config: Acting['config'], given: string): string {
   assertCallable(config, given, '/url')
   const { href } = new URL(given)
   if (href.length > MAX_URL_LENGTH) {
-    const detail = `Has more than ${MAX_URL_LENGTH} characters, as it is called.`
+    const detail = `Has more than ${MAX_URL_LENGTH} characters as it is sent.`
     throw invalidInput([{ pointer: '/url', code: 'too_big', detail }])
   }
   return href

@@ -52,7 +52,7 @@ describe('SC1: a list of providers that could not work, or that would let in the
       'https:\\\\id.fjord.example',
       'ftp://localhost/corp',
       'javascript:alert(1)',
-    ].map((issuer): [string, unknown] => ['has an issuer that is no URL', [{ ...oidc, issuer }]]),
+    ].map((issuer): [string, unknown] => ['has an issuer that is not a URL', [{ ...oidc, issuer }]]),
     ...['https://ada:pw@id.fjord.example', 'https://id.fjord.example?x', 'https://id.fjord.example#x'].map(
       (issuer): [string, unknown] => [
         'has an issuer with more than an origin and a path',
@@ -67,15 +67,15 @@ describe('SC1: a list of providers that could not work, or that would let in the
     ]),
     ...['https://id.corp', 'https://keycloak', 'https://id.fjord.example.'].map(
       (issuer): [string, unknown] => [
-        'has an issuer that is a name that only some network knows',
+        'has an issuer that is a name that only a private network knows',
         [{ ...oidc, issuer }],
       ],
     ),
-    ['has an issuer that is here', [{ ...oidc, issuer: 'https://roster.test/corp' }]],
-    ['has an issuer that is here', [{ ...oidc, issuer: 'http://localhost:8787' }], LOCAL],
+    ["has an issuer that is Roster's own", [{ ...oidc, issuer: 'https://roster.test/corp' }]],
+    ["has an issuer that is Roster's own", [{ ...oidc, issuer: 'http://localhost:8787' }], LOCAL],
     ['has one on this machine', [{ ...oidc, issuer: 'http://localhost:9000' }]],
-    ['has an issuer, and Google has but its own', [{ ...google, issuer: 'https://id.fjord.example' }]],
-    ['has an issuer, and Apple has but its own', [{ ...apple, issuer: 'https://id.fjord.example' }]],
+    ['has an issuer, and Google has only its own', [{ ...google, issuer: 'https://id.fjord.example' }]],
+    ['has an issuer, and Apple has only its own', [{ ...apple, issuer: 'https://id.fjord.example' }]],
     ['has an issuer that ends in a slash', [{ ...github, issuer: 'https://github.com/' }]],
     ['has a bad client_id', [{ ...oidc, client_id: '' }]],
     ['has a bad client_secret', [{ ...oidc, client_secret: null }]],
@@ -105,8 +105,8 @@ describe('SC1: a list of providers that could not work, or that would let in the
     ['has trusted_for_linking without', [{ ...oidc, trusted_for_linking: true }]],
     ['has trust_amr, and GitHub', [{ ...github, trust_amr: true }]],
     ['has a bad signup', [{ ...oidc, signup: false }]],
-    ['has a value that stands in IDENTITY_PROVIDERS too', [oidc, { ...oidc, id: 'other' }]],
-    ['has a value that stands in AUDIENCE too', [{ ...oidc, client_secret: 'roster' }]],
+    ['has the same value as IDENTITY_PROVIDERS', [oidc, { ...oidc, id: 'other' }]],
+    ['has the same value as AUDIENCE', [{ ...oidc, client_secret: 'roster' }]],
   ]
 
   test.each(unfit)(

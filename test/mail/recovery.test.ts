@@ -44,7 +44,7 @@ test('RS4, PW6: a reset does not accept the account’s present password, and it
     const answer = await reset({ token, new_password })
     expect([answer.status, answer.body.errors]).toEqual([
       422,
-      [{ pointer: '/new_password', code: 'unchanged', detail: 'This is the password of the account.' }],
+      [{ pointer: '/new_password', code: 'unchanged', detail: 'This is already the password.' }],
     ])
   }
   expect((await reset({ token, new_password: NEW_PASSWORD })).status).toBe(204)
@@ -115,8 +115,8 @@ test('RS2: a link is valid for 30 minutes', async () => {
     ])
   const links = [await linkFor(ada.email), await linkFor(eve.email)]
   const { text } = (await api.mailsTo(ada.email))[0]!
-  expect(text).toContain('The link is good once, for 30 minutes.')
-  expect(text).toContain('Or type this code, good for 10 minutes:')
+  expect(text).toContain('The link works once, for 30 minutes.')
+  expect(text).toContain('Or type this code, valid for 10 minutes:')
   await passTime(29, ada)
   await passTime(31, eve)
   expect((await reset({ token: links[0]!.token, new_password: NEW_PASSWORD })).status).toBe(204)

@@ -139,8 +139,8 @@ describe('Apps', () => {
     const { status, body: app } = await create(withKey(long))
     expect(status).toBe(201)
     for (const [key, detail] of [
-      [{ kty: 'RSA' }, 'Is no public key that can be read.'],
-      [{ ...good, y: good.x }, 'Is no public key that can be read.'],
+      [{ kty: 'RSA' }, 'Is not a readable public key.'],
+      [{ ...good, y: good.x }, 'Is not a readable public key.'],
       [await rsa(1024), 'Is shorter than 2048 bits.'],
       [await ec('P-521'), 'Is of another curve than P-256.'],
       [{ ...good, use: 'enc' }, 'Is not for signatures (use).'],
@@ -161,8 +161,8 @@ describe('Apps', () => {
   })
 
   test.each([
-    ['https://bücher.example/cb', 'Is written https://xn--bcher-kva.example/cb'],
-    ['http://localhost:080/cb', 'Is written http://localhost/cb'],
+    ['https://bücher.example/cb', 'Has to be written https://xn--bcher-kva.example/cb'],
+    ['http://localhost:080/cb', 'Has to be written http://localhost/cb'],
     ['https://app.example/a b', 'Is not a URL.'],
   ])('%s: %s', async (uri, detail) => {
     const { body } = await create({ type: 'public', redirect_uris: [uri] })

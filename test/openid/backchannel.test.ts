@@ -446,7 +446,7 @@ describe('The address of an app', () => {
   test('is on this machine only if the Worker runs there itself', async () => {
     const local = { ...own, ISSUER, OUTBOUND_LOCAL: 'on' } as const
     expect(faultOfForeign('http://127.0.0.1:9000/out', local)).toBeUndefined()
-    expect(faultOfForeign(`${ISSUER}/v1/auth/logout`, local)).toEqual('Is here.')
+    expect(faultOfForeign(`${ISSUER}/v1/auth/logout`, local)).toEqual("Is Roster's own.")
     const strange = openApi({
       ...api.bindings,
       ISSUER: 'https://id.your-domain.com',

@@ -217,7 +217,7 @@ describe('4.11: there is no open redirect, and nothing ends', () => {
   test('the page tells the app’s developers what is wrong, and the log which parameter it is', async () => {
     const { browser, hint } = await open()
     for (const [fields, said, reason] of [
-      [{ id_token_hint: 'x' }, 'id_token_hint is no ID token from here.', 'param_id_token_hint'],
+      [{ id_token_hint: 'x' }, 'id_token_hint is not an ID token from here.', 'param_id_token_hint'],
       [
         { id_token_hint: hint, post_logout_redirect_uri: 'https://evil.test/' },
         'post_logout_redirect_uri is not registered for this app.',

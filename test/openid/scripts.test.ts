@@ -95,19 +95,19 @@ describe('Failures are explained in a sentence', () => {
       await Promise.resolve()
       late = 601_000
     })
-    await expect(run10).rejects.toThrow('Nobody has typed the code in its ten minutes. Begin again.')
+    await expect(run10).rejects.toThrow('Nobody typed the code within ten minutes. Start again.')
     vi.restoreAllMocks()
   })
 
   test('if the address is not Roster’s, is another deployment’s, or OpenID is off', async () => {
     await expect(run(undefined, { url: 'users' })).rejects.toThrow('users is no URL.')
     await expect(run(undefined, { url: 'https://other.test' })).rejects.toThrow(
-      /^https:\/\/other\.test\/ does not answer as a deployment of Roster whose ISSUER this is/,
+      /^https:\/\/other\.test\/ does not answer as a deployment of Roster with this ISSUER/,
     )
     await expect(run(undefined, { url: 'http://roster.test' })).rejects.toThrow(/does not answer/)
     const off = openApi({ ...api.bindings, OPENID_KEYS: undefined })
     await expect(run(undefined, { fetch: fetchOf(off) })).rejects.toThrow(
-      'https://roster.test/ signs in no scripts: OPENID_KEYS is not set there.',
+      'https://roster.test/ cannot sign in scripts: OPENID_KEYS is not set there.',
     )
   })
 })
@@ -121,7 +121,7 @@ test.each([400, 401, 502])('A proxy’s %i page in place of a code is reported a
   const fetch = (async (input: string, init: RequestInit) =>
     input.endsWith('/oauth/device_authorization') ? page(status) : real(input, init)) as never
   await expect(run(undefined, { fetch })).rejects.toThrow(
-    `https://roster.test has answered ${status}, and no word of Roster’s: something stands between`,
+    `https://roster.test answered ${status}, but not as Roster does: something is in between`,
   )
 })
 

@@ -60,12 +60,12 @@ describe('A list of throwaway domains', () => {
     const many = await block(lines)
     expect([many.status, many.text]).toEqual([
       422,
-      expect.stringContaining('These are 12,000, and there may be 10,000'),
+      expect.stringContaining('These are 12,000, and the limit is 10,000'),
     ])
     expect(many.text).toContain(`\n${lines}</textarea>`)
     await block('before.example')
     const full = await block(domains(10_000).join('\n'))
-    expect([full.status, full.text]).toEqual([409, expect.stringContaining('There may be 10,000 of them')])
+    expect([full.status, full.text]).toEqual([409, expect.stringContaining('The limit is 10,000.')])
     expect(full.text).toContain('d9999.throwaway.example</textarea>')
     const huge = await block('x'.repeat(1024 * 1024))
     expect([huge.status, huge.text]).toEqual([413, expect.stringContaining('Block up to 10,000 at a time')])

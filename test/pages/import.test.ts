@@ -32,12 +32,12 @@ test('Lines are first checked without changes, then imported, with a result for 
   expect([open.status, checkedOf(open.text), open.text.includes('value="import"')]).toEqual([200, '', false])
 
   const checked = await visit('POST', PAGE, { lines, act: 'check' })
-  expect(titleOf(checked.text)).toBe('1 person would come, 1 is here already, 2 cannot come')
+  expect(titleOf(checked.text)).toBe('1 person would be imported, 1 is here already, 2 refused')
   expect(resultsOf(checked.text)).toEqual([
     'New: Line 2',
-    'Is here: Line 3 · There is an account with this address. It stays as it is.',
-    'Cannot come: email: This is no email address.',
-    'Cannot come: Line 5 · role: Comes only with an address that is verified.',
+    'Exists: Line 3 · There is an account with this address. It stays as it is.',
+    'Refused: email: This is not an email address.',
+    'Refused: Line 5 · role: Needs a verified address.',
   ])
   expect([await isThere(ada), checked.text.includes('Import 1 person')]).toEqual([false, true])
   expect(linesOf(checked.text)).toBe(lines)
@@ -45,7 +45,7 @@ test('Lines are first checked without changes, then imported, with a result for 
   // A browser sends line breaks as CR LF.
   const sent = { lines: linesOf(checked.text).replaceAll('\n', '\r\n'), checked: checkedOf(checked.text) }
   const done = await visit('POST', PAGE, { ...sent, act: 'import' })
-  expect(titleOf(done.text)).toBe('1 person came, 1 is here already, 2 cannot come')
+  expect(titleOf(done.text)).toBe('1 person imported, 1 is here already, 2 refused')
   expect(resultsOf(done.text)[0]).toBe('Imported: Line 2')
   const [row] = await api.sql('SELECT id, name, role FROM users WHERE email = ?', [ada])
   expect(row).toMatchObject({ name: 'Ada "A." Lovelace', role: 'manager' })
@@ -60,7 +60,7 @@ test('An existing user with an unproved address is reported if the line says tha
   const { email } = await api.person({ email: address() })
   const { text } = await visit('POST', PAGE, { lines: `email,email_verified\n${email},true`, act: 'check' })
   expect(resultsOf(text)).toEqual([
-    'Is here: Line 2 · There is an account with this address. It stays as it is. · email: The account here has not proved this address, and may be of somebody else. Look at it, and delete it if so.',
+    'Exists: Line 2 · There is an account with this address. It stays as it is. · email: The account here has not proved this address, and may be somebody else’s. Look at it, and delete it if so.',
   ])
 })
 
@@ -71,13 +71,13 @@ test('Lines that were changed after the check are checked again, and not importe
   for (const checked of [checkedOf(text), '', 'x']) {
     const other = { lines: `email\n${grace}`, checked, act: 'import' }
     const answer = await visit('POST', PAGE, other)
-    expect([titleOf(answer.text), await isThere(grace)]).toEqual(['1 person would come', false])
+    expect([titleOf(answer.text), await isThere(grace)]).toEqual(['1 person would be imported', false])
     expect(answer.text).toContain('They were checked again.')
   }
   const ticked = { lines: `email\n${ada}`, checked: checkedOf(text), include_erased: 'on', act: 'import' }
   const answer = await visit('POST', PAGE, ticked)
   expect(await isThere(ada)).toBe(false)
-  expect(answer.text).toContain('The lines, or the box, are not as they were checked.')
+  expect(answer.text).toContain('The lines or the box have changed.')
 })
 
 test('A file, CSV or NDJSON, is accepted as browsers send it, and replaces the lines in the form', async () => {
@@ -97,14 +97,14 @@ test('A file, CSV or NDJSON, is accepted as browsers send it, and replaces the l
     ['file', file],
     ['lines', 'email\nother@old.test'],
   ])
-  expect([checked.status, titleOf(checked.text)]).toEqual([200, '1 person would come, 1 cannot come'])
+  expect([checked.status, titleOf(checked.text)]).toEqual([200, '1 person would be imported, 1 refused'])
   const done = await send([
     ['file', new Blob([])],
     ['lines', linesOf(checked.text)],
     ['checked', checkedOf(checked.text)],
     ['act', 'import'],
   ])
-  expect(titleOf(done.text)).toBe('1 person came, 1 cannot come')
+  expect(titleOf(done.text)).toBe('1 person imported, 1 refused')
   expect(linesOf(done.text)).toBe('{"email":"x"}')
   const [row] = await api.sql('SELECT name, metadata FROM users WHERE email = ?', [ada])
   expect(row).toEqual({ name: 'Zoë', metadata: '{"a":"ü"}' })
@@ -132,26 +132,26 @@ test('A role or a factor comes only with a recent login, which is asked for besi
   const late = await openBrowser(api, boss, { provedSecondsAgo: 700 })
   const lines = `email,role,email_verified\n${address()},manager,true\n${address()},,`
   const { text } = await late('POST', PAGE, { lines })
-  expect(titleOf(text)).toBe('1 person would come, 1 cannot come')
-  expect(resultsOf(text)[0]).toBe('Cannot come: Line 2 · role: Confirm who you are first.')
+  expect(titleOf(text)).toBe('1 person would be imported, 1 refused')
+  expect(resultsOf(text)[0]).toBe('Refused: Line 2 · role: Confirm who you are first.')
   expect(text).toMatch(/<a href="\/signin\/again\?to=%2Fadmin%2Fpeople%2Fimport" target="_blank"/)
   expect(linesOf(text)).toBe(lines)
   // Whatever was checked a while ago, the import itself asks again.
   const recent = await openBrowser(api, boss)
   const fine = await recent('POST', PAGE, { lines })
-  expect(titleOf(fine.text)).toBe('2 people would come')
+  expect(titleOf(fine.text)).toBe('2 people would be imported')
   const done = await late('POST', PAGE, { lines, checked: checkedOf(fine.text), act: 'import' })
-  expect(titleOf(done.text)).toBe('1 person came, 1 cannot come')
+  expect(titleOf(done.text)).toBe('1 person imported, 1 refused')
 })
 
 test('An error about the whole input is shown, and the input stays in the form', async () => {
   const visit = await openBrowser(api, boss)
   const many = `email\n${Array.from({ length: 501 }, (_, at) => `m${at}@old.test`).join('\n')}`
   for (const [lines, sentence] of [
-    ['', 'Choose a file, or put the lines in.'],
+    ['', 'Choose a file, or paste the lines.'],
     ['email,colour\na@old.test,red', 'There is no column “colour” here.'],
-    ['email,email\na@old.test,b@old.test', 'email: This stands there twice.'],
-    [many, 'These are more than 500 lines. Send them in parts, or use the script.'],
+    ['email,email\na@old.test,b@old.test', 'email: This is there twice.'],
+    [many, 'That is more than 500 lines. Send them in parts, or use the script.'],
   ] as const) {
     const { status, text } = await visit('POST', PAGE, { lines })
     expect([status, titleOf(text)]).toEqual([422, sentence])

@@ -95,14 +95,16 @@ describe('Whoever was erased', () => {
       const post = (fields: object) => browser('POST', '/admin/people/import', { lines, ...fields })
       const checkedIn = (text: string) => /name="checked" value="([^"]+)"/.exec(text)?.[1] ?? ''
       const refused = await post({ act: 'check' })
-      expect(refused.text).toContain('They come all the same with the box')
+      expect(refused.text).toContain('Tick the box to import them all the same')
       expect(checkedIn(refused.text)).toBe('')
       const looked = await post({ act: 'check', include_erased: 'on' })
       expect(looked.text).toMatch(/name="include_erased"[^>]*checked/)
       const checked = checkedIn(looked.text)
       // Lines that were checked with it are not imported without it.
-      expect((await post({ act: 'import', checked })).text).toContain('1 cannot come')
-      expect((await post({ act: 'import', checked, include_erased: 'on' })).text).toContain('1 person came')
+      expect((await post({ act: 'import', checked })).text).toContain('1 refused')
+      expect((await post({ act: 'import', checked, include_erased: 'on' })).text).toContain(
+        '1 person imported',
+      )
       expect(await api.sql('SELECT 1 FROM users WHERE email = ?', [ada.email])).toHaveLength(1)
     },
   )

@@ -85,7 +85,7 @@ describe('the runner', () => {
     const copy = copyMigrations()
     copy.add('9000_later', 'CREATE TABLE later (id text)', 4e12)
     await migrate(url, undefined, copy.folder)
-    await expect(migrate(url)).rejects.toThrow('9000_later was applied to this database, and is missing here')
+    await expect(migrate(url)).rejects.toThrow('9000_later was applied to this database, but is missing here')
     copy.write('9000_later', 'CREATE TABLE later (id text, more text)')
     copy.add('9001_last', 'CREATE TABLE last (id text)', 5e12)
     await expect(migrate(url, undefined, copy.folder)).rejects.toThrow('9000_later.sql differs')

@@ -91,13 +91,13 @@ describe('history:verify', () => {
       const { code, output } = await run('history-verify.ts', ['--head', head, '--head', slip])
       expect([code, output]).toEqual([
         1,
-        expect.stringContaining(`--head ${slip} is none: it is <number>.<head>`),
+        expect.stringContaining(`--head ${slip} is not one: it is <number>.<head>`),
       ])
       expect(output).not.toContain('cut off')
     }
     expect(await run('history-verify.ts', ['--head', head])).toEqual({
       code: 1,
-      output: expect.stringContaining('Seal 5 is known outside of the database, and is not there'),
+      output: expect.stringContaining('Seal 5 is known outside the database, and is not there'),
     })
   })
 })
@@ -109,10 +109,10 @@ describe('history:verify without Redis', () => {
     const away = { ...env, UPSTASH_REDIS_REST_URL: 'http://127.0.0.1:9' }
     expect(await run('history-verify.ts', [], away)).toEqual({
       code: 1,
-      output: expect.stringContaining('Redis does not answer, and the newest seal stands there'),
+      output: expect.stringContaining('Redis does not answer, and the newest seal is there'),
     })
     const { code, output } = await run('history-verify.ts', ['--without-redis'], away)
-    expect([code, output]).toEqual([0, expect.stringContaining('No head from outside of the database')])
+    expect([code, output]).toEqual([0, expect.stringContaining('No head from outside the database')])
     const both = await run('history-verify.ts', ['--without-redis', '--restored'], away)
     expect(both).toEqual({ code: 1, output: expect.stringContaining('--restored tells Redis') })
     expect((await run('history-verify.ts')).code).toBe(0)

@@ -435,7 +435,7 @@ describe('The import', () => {
     writeFileSync(`${file}.report.ndjson`, `{"sha256":"${sha256}"}\n{"line":2,"status":"created"}\n`)
     const there = deployment()
     const told = importPeople({ url: URL_OF, file, token, fetch: there.fetch })
-    await expect(told).rejects.toThrow('Move it away to begin anew')
+    await expect(told).rejects.toThrow('Move it away to start afresh')
     expect(there.sent()).toBe(0)
   })
 
@@ -574,7 +574,7 @@ describe('The import', () => {
     const there = deployment()
     const file = fileOf(people(2), 'ndjson')
     const told = importPeople({ url: URL_OF, file, report, token, fetch: there.fetch })
-    await expect(told).rejects.toThrow(/is there, and is no report of an import|is the report of another/)
+    await expect(told).rejects.toThrow(/exists, and is not the report of an import|is the report of another/)
     expect([readFileSync(report, 'utf8'), there.sent()]).toEqual([text, 0])
   })
 
@@ -718,7 +718,7 @@ test.each([
     return new Response('{"end":true}\n')
   }
   const told = exportPeople({ url: URL_OF, file, token: async () => 'token', fetch })
-  await expect(told).rejects.toThrow('is there, and is no export of Roster')
+  await expect(told).rejects.toThrow('exists, and is not an export from Roster')
   expect([readFileSync(file, 'utf8'), asked]).toEqual([text, 0])
 })
 
@@ -757,14 +757,14 @@ test('The export with hashes only continues with hashes, is readable by its owne
   expect(await exportPeople({ ...options, file, hashes: true })).toBe(3)
   expect(asked[0]).toContain('&hashes=true')
   expect(statSync(file).mode & 0o777).toBe(0o600)
-  await expect(exportPeople({ ...options, file })).rejects.toThrow('was begun with --hashes')
+  await expect(exportPeople({ ...options, file })).rejects.toThrow('was started with --hashes')
   await expect(
     exportPeople({
       ...options,
       file: fileOf('{"id":"00","created_at":"2024-01-01T00:00:00.000Z"}\n'),
       hashes: true,
     }),
-  ).rejects.toThrow('was begun without --hashes')
+  ).rejects.toThrow('was started without --hashes')
   const about = await aboutHashes(file)
   expect(about).toContain('2 have a password: 1 by a hash of Roster')
   expect(about).toContain('by the key 0123abcd of SECRET_KEYS')

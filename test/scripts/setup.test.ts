@@ -192,15 +192,15 @@ describe('setup', () => {
     expect(fine.code, fine.output).toBe(0)
     expect(fine.output).toMatch(/Known: SMTP_URL, MAIL_FROM\./)
     expect(fine.output).not.toContain('RESEND_API_KEY')
-    expect(fine.output).toContain('WIKI is no setting, and is not put there.')
+    expect(fine.output).toContain('WIKI is not a setting, and is not put there.')
     const unfit = await dry(
       "SIGNUP='perhaps'\nORGANISATIO='Corp'\nMAIL_FROM='no-reply@people.test'\nSMTP_URL='smtps://mail.people.test:587'\n",
     )
     expect(unfit.code).toBe(1)
     expect(unfit.output).toContain('Would ask, where it cannot find or make it:')
     for (const sentence of [
-      'SIGNUP is none of its words. Write open or closed.',
-      'ORGANISATIO is no setting. Write ORGANISATION,',
+      'SIGNUP is not one of its words. Write open or closed.',
+      'ORGANISATIO is not a setting. Write ORGANISATION,',
       'SMTP_URL has port 587',
     ])
       expect(unfit.output).toContain(sentence)
@@ -219,7 +219,7 @@ describe('setup', () => {
     const unfit = await run('setup.ts', ['--config', own.config], [redis.url, redisToken, '', admin])
     expect(unfit).toEqual({
       code: 1,
-      output: expect.stringContaining('SIGNUP is none of its words. Write open or closed.'),
+      output: expect.stringContaining('SIGNUP is not one of its words. Write open or closed.'),
     })
     expect(unfit.output).not.toMatch(/\n {4}at /)
   })
@@ -359,8 +359,8 @@ describe('doctor', () => {
     ])
     expect(code).toBe(1)
     expect(output).toMatch(/^WRONG +administrators +None can sign in/m)
-    expect(output).toMatch(new RegExp(`^WRONG +ways in +1 signed in by a provider.*${id}`, 'm'))
-    expect(output).toMatch(/^WRONG +passkeys +1 made for old\.people\.test work no more/m)
+    expect(output).toMatch(new RegExp(`^WRONG +ways in +1 signed in with a provider.*${id}`, 'm'))
+    expect(output).toMatch(/^WRONG +passkeys +1 made for old\.people\.test no longer work/m)
   })
 
   describe('with a management key of Upstash', () => {
@@ -403,7 +403,7 @@ describe('doctor', () => {
 
     test('says that it could not look if the key or the database is another', async () => {
       databases = []
-      expect((await ask('key')).output).toMatch(/^note +eviction .*is no database of that account/m)
+      expect((await ask('key')).output).toMatch(/^note +eviction .*is not a database of that account/m)
       expect((await ask('another')).output).toMatch(
         /^WRONG +eviction +It could not be asked: Upstash answered 401/m,
       )

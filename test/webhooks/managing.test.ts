@@ -233,7 +233,7 @@ describe('A webhook', () => {
       (await own.mailsTo(email)).map(({ text }) => /^.* Roster (?:has|hat) (.*)$/m.exec(text)?.[1]).reverse()
     const { host } = new URL(hook.url)
     expect(await said(english)).toEqual([
-      `let another system at ${host} hear of changes: it is sent who they are about.`,
+      `let another system at ${host} hear of changes: it is sent the people they are about.`,
       `changed where the webhook at ${host} sends changes, or which.`,
       `made a new secret for the webhook at ${host}, and has seen it.`,
       `sent a test to the webhook at ${host}.`,

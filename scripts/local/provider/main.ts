@@ -111,5 +111,5 @@ createServer((request, response) => {
   if (!isLocal(request.headers)) return response.writeHead(403).end('Not from this machine.')
   if (request.url === SCRIBE) return tellOfScribe(response)
   if (!request.url?.startsWith('/interaction/')) return answer(request, response)
-  ask(request, response).catch(() => response.writeHead(400).end('This is over. Begin again.'))
+  ask(request, response).catch(() => response.writeHead(400).end('This sign-in is over. Start again.'))
 }).listen(port, '127.0.0.1', () => console.log(`ready ${issuer}`))

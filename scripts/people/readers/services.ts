@@ -47,7 +47,7 @@ export const firebase: Reader = (file, extras) => {
 function firebaseHash({ passwordHash, salt }: Row, hashing: FirebaseHashing | undefined) {
   if (textOf(passwordHash) === undefined) return undefined
   if (!hashing)
-    throw new Error('There are passwords: give the hash parameters of the project, as JSON, by --with.')
+    throw new Error('There are passwords: give the hash parameters of the project, as JSON, with --with.')
   const { mem_cost, rounds, base64_salt_separator, base64_signer_key } = hashing
   const parameters = `v=1,n=${mem_cost},r=${rounds},p=1,ss=${base64_salt_separator},sk=${base64_signer_key}`
   return `$fbscrypt$${parameters}$${toStandard(salt)}$${toStandard(passwordHash)}`

@@ -35,7 +35,7 @@ export function load(file: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes)
   } catch (cause) {
-    throw new Error(`${file} is not in UTF-8. Spreadsheets call it "CSV UTF-8" as they save a file.`, {
+    throw new Error(`${file} is not in UTF-8. Spreadsheets call it "CSV UTF-8" when they save a file.`, {
       cause,
     })
   }

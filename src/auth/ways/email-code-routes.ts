@@ -25,7 +25,7 @@ export const emailCodeRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Mail a code that signs in',
       description:
-        '202 whether or not there is an account. Where sign-up is open, whoever has none is mailed one too; where it takes a challenge, for its token alone. Only where `EMAIL_CODE_SIGNIN` is on.',
+        '202 whether or not there is an account. Where sign-up is open, addresses without one are mailed a code too; where sign-up takes a challenge, only with its token. Only where `EMAIL_CODE_SIGNIN` is on.',
       responses: { 202: CodeRequested },
       problems: [
         notFound,
@@ -43,9 +43,9 @@ export const emailCodeRoutes = new Hono<AppEnv>()
     operation({
       id: 'logInByEmailCode',
       tag,
-      summary: 'Sign in by a mailed code',
+      summary: 'Sign in with a mailed code',
       description:
-        'It confirms the address. Five tries, with the token of who asked alone. An account whose address nobody has proved loses its password and whatever else opens it, unless `signup_token` shows who made it.',
+        'Confirms the address. Five tries, only with the token of whoever asked. An account whose address was never proved loses its password and every other way in, unless `signup_token` shows who made it.',
       responses: { 200: TokensOrCookie },
       problems: [
         notFound,

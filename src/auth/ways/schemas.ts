@@ -24,7 +24,7 @@ export type AskForCode = Of<typeof AskForCode>
 
 export const CodeRequested = lazy(() =>
   Accepted()
-    .extend({ login_token: z.string().meta({ description: 'The code in the mail works with it alone.' }) })
+    .extend({ login_token: z.string().meta({ description: 'The mailed code works only with it.' }) })
     .meta({ id: 'CodeRequested' }),
 )
 export type CodeRequested = Of<typeof CodeRequested>
@@ -32,7 +32,7 @@ export type CodeRequested = Of<typeof CodeRequested>
 /** For sign-up, if the address has no account yet. */
 const joiner = () => ({
   name: DisplayName().optional().meta({
-    description: 'Where the address has no account: makes one. It is not looked at else.',
+    description: 'Makes an account where the address has none; ignored otherwise.',
   }),
   terms_version: TermsVersion().optional(),
   challenge_token: challengeToken(),
@@ -43,13 +43,13 @@ export const joining = lazy(() => z.strictObject(joiner()))
 export const EmailCodeLogIn = lazy(() =>
   z
     .strictObject({
-      login_token: token().meta({ description: 'What asking for the code has answered.' }),
+      login_token: token().meta({ description: 'From the answer to the request for the code.' }),
       code: text(8)
         .regex(/^\d{8}$/, 'Has eight digits.')
         .meta({ example: '04718152' }),
       signup_token: token().optional().meta({
         description:
-          'From signing up: who shows it made the account, which else loses its password and all that opens it when its address is proved for the first time.',
+          'From signing up: shows that you made the account, which otherwise loses its password and every other way in when its address is first proved.',
       }),
       device_token: token().optional().meta({ description: 'From an earlier sign-in on this device.' }),
       ...joiner(),

@@ -21,7 +21,7 @@ export type Verdict =
 const CONFLICT: Verdict = {
   status: 'invalid',
   errors: [
-    flaw('', 'conflict', 'Its address and its external id are of different users, or of an earlier line.'),
+    flaw('', 'conflict', 'Its address and external id belong to different users, or to an earlier line.'),
   ],
 }
 
@@ -41,7 +41,7 @@ const UNPROVED: InputError[] = [
   flaw(
     '/email',
     'address_unproved',
-    'The account here has not proved the address, and may be of somebody else.',
+    'The account here has not proved the address, and may belong to another person.',
   ),
 ]
 
@@ -83,7 +83,7 @@ export function findInTheWay(user: ImportedUser, there: ReturnType<typeof knownB
 /** An erased user must not come back by an older list. */
 const ERASED: Verdict = {
   status: 'invalid',
-  errors: [flaw('', 'erased', 'Was erased here. With include_erased=true they come all the same.')],
+  errors: [flaw('', 'erased', 'Was erased here. include_erased=true imports them all the same.')],
 }
 
 /** Who imports, and whether their login is recent. */
@@ -129,12 +129,10 @@ function mayNotCome(
     errors.push(flaw('/created_at', 'in_the_future', 'Is in the future.'))
   const powers = [...(role === 'user' ? [] : ['/role']), ...(hasFactor ? ['/factors'] : [])]
   for (const pointer of powers) {
-    if (!email_verified)
-      errors.push(flaw(pointer, 'address_not_verified', 'Comes with an address that is verified alone.'))
+    if (!email_verified) errors.push(flaw(pointer, 'address_not_verified', 'Needs a verified address.'))
     else if (pointer === '/role' && !outranks(actor.role, role))
-      errors.push(flaw(pointer, 'outranked', 'That is for somebody of a higher rank than yours.'))
-    else if (!isRecent())
-      errors.push(flaw(pointer, noRecentLogin(actor).code, 'Needs a login of the last minutes.'))
+      errors.push(flaw(pointer, 'outranked', 'That takes a higher rank than yours.'))
+    else if (!isRecent()) errors.push(flaw(pointer, noRecentLogin(actor).code, 'Needs a recent login.'))
   }
   return errors
 }

@@ -13,8 +13,8 @@ import { ImportedTotp, ImportedUser, MOST_ROWS, type Type } from './schemas.ts'
 export type Hash = 'ours' | 'verified' | 'needs_reset' | 'none'
 
 const HASH = {
-  unknown: 'Is no hash of a kind that is known here.',
-  too_costly: 'Asks for more than any software does.',
+  unknown: 'Is not a hash of a kind known here.',
+  too_costly: 'Costs more than any software asks for.',
 }
 
 /** A parsed line: a user, or what is wrong with it. */
@@ -141,11 +141,11 @@ function readUser(line: number, value: unknown): Line {
     return { line, errors: [flaw('/password_hash', hash.reason, HASH[hash.reason])] }
   const { totp, ...others } = data.factors ?? {}
   const warnings = someOf(Object.keys(others)).map((name) =>
-    flaw(pointerTo(['factors', name]), 'factor_left_out', 'Only an authenticator app comes along.'),
+    flaw(pointerTo(['factors', name]), 'factor_left_out', 'Only an authenticator app is imported.'),
   )
   const isThere = totp !== undefined && totp !== null
   const seed = isThere ? check(ImportedTotp(), totp).data?.secret : undefined
   if (isThere && !seed)
-    warnings.push(flaw('/factors/totp', 'factor_left_out', 'Is not an authenticator app as all of them are.'))
+    warnings.push(flaw('/factors/totp', 'factor_left_out', 'Is not a standard authenticator app.'))
   return { line, user: data, seed, hash: hash.verdict, warnings }
 }

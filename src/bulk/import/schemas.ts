@@ -21,7 +21,7 @@ const Seed = lazy(() =>
     .transform((value, context) => {
       const seed = seedOf(value)
       if (seed) return seed
-      context.addIssue({ code: 'custom', message: 'Is no seed in base32.', params: { code: 'invalid_seed' } })
+      context.addIssue({ code: 'custom', message: 'Is not a base32 seed.', params: { code: 'invalid_seed' } })
       return z.NEVER
     }),
 )
@@ -44,7 +44,7 @@ export const ImportedTotp = lazy(() =>
       period: z.literal(30).default(30),
       algorithm: z.literal('SHA1').default('SHA1'),
     })
-    .meta({ description: 'An authenticator app as every one is: a secret in base32, six digits, SHA-1.' }),
+    .meta({ description: 'A standard authenticator app: a base32 secret, six digits, SHA-1.' }),
 )
 
 /** A line of an import. */
@@ -54,7 +54,7 @@ export const ImportedUser = lazy(() =>
       email: EmailInput(),
       name: DisplayName()
         .optional()
-        .meta({ description: 'Without it, what stands before the @ of the address.' }),
+        .meta({ description: 'Without it, the part of the address before the @.' }),
       role: Role()
         .default('user')
         .meta({ description: 'Above `user` only with `email_verified` and a recent login.' }),
@@ -87,8 +87,8 @@ const flag = (description: string) =>
 
 export const ImportQuery = lazy(() =>
   z.strictObject({
-    dry_run: flag('True: says what would come of each line, and changes nothing.'),
-    include_erased: flag('True: whoever was erased here comes all the same.'),
+    dry_run: flag('True: says what would become of each line, and changes nothing.'),
+    include_erased: flag('True: imports people who were erased here, too.'),
   }),
 )
 
@@ -103,18 +103,16 @@ export const ImportResult = lazy(() =>
           status: z.enum(['created', 'exists', 'invalid']).meta({
             description: '`exists`: there is an account already, and nothing about it was changed.',
           }),
-          id: Id()
-            .optional()
-            .meta({ description: 'Of the account; of one that a dry run would make there is none.' }),
+          id: Id().optional().meta({ description: 'Of the account; none where a dry run would make it.' }),
           by: z
             .enum(['external_id', 'address'])
             .optional()
-            .meta({ description: 'With `exists`: by what they were found.' }),
+            .meta({ description: 'With `exists`: what matched.' }),
           needs_reset: z.literal(true).optional().meta({
             description: 'With `created`: the password is not verified here, so they choose another by mail.',
           }),
           errors: Flaws().optional().meta({ description: 'With `invalid`: what is wrong.' }),
-          warnings: Flaws().optional().meta({ description: 'What was left out, or is to be looked at.' }),
+          warnings: Flaws().optional().meta({ description: 'What was left out, or needs a look.' }),
         }),
       ),
     })

@@ -31,7 +31,7 @@ function readKeys(text = ''): unknown {
   try {
     return JSON.parse(text)
   } catch {
-    throw invalidInput([{ pointer: '/jwks', code: 'invalid_format', detail: 'Is no JSON.' }])
+    throw invalidInput([{ pointer: '/jwks', code: 'invalid_format', detail: 'Is not JSON.' }])
   }
 }
 

@@ -46,8 +46,7 @@ export function readClient(c: Context, fields: Record<string, string>): GivenCli
   const header = c.req.header('authorization')
   const { client_id, client_secret, client_assertion, client_assertion_type } = fields
   const ways = [header, client_secret, client_assertion].filter((one) => one !== undefined)
-  if (ways.length > 1)
-    throw oauthError('invalid_request', 'The client proves who it is in more than one way.')
+  if (ways.length > 1) throw oauthError('invalid_request', 'The client authenticates in more than one way.')
   const given =
     header !== undefined
       ? fromBasic(header)

@@ -45,7 +45,7 @@ export const clientRoutes = new Hono<AppEnv>()
       id: 'createClient',
       tag,
       summary: 'Add an app, or a service; its secret is shown once',
-      description: `Needs a login of the last ${RECENT_LOGIN}.`,
+      description: `Needs a login in the last ${RECENT_LOGIN}.`,
       responses: { 201: ClientWithSecret },
       problems: [reauthenticationRequired, tooManyClients, resourceTaken],
     }),
@@ -70,7 +70,7 @@ export const clientRoutes = new Hono<AppEnv>()
     operation({
       id: 'updateClient',
       tag,
-      summary: 'Change an app or service; what it may no longer do, its tokens cannot do at once',
+      summary: 'Change an app or service; its tokens lose at once what it may no longer do',
       responses: { 200: Client },
       problems: [reauthenticationRequired, clientNotFound, resourceTaken, writeConflict],
     }),
@@ -83,7 +83,7 @@ export const clientRoutes = new Hono<AppEnv>()
     operation({
       id: 'rotateClientSecret',
       tag,
-      summary: 'Another secret; the former one is good for a while more',
+      summary: 'A new secret; the former one works for a while longer',
       responses: { 200: ClientWithSecret },
       problems: [reauthenticationRequired, clientNotFound, clientHasNoSecret, writeConflict],
     }),
@@ -96,7 +96,7 @@ export const clientRoutes = new Hono<AppEnv>()
     operation({
       id: 'listOwedLogouts',
       tag,
-      summary: 'Sign-outs that an app has not heard of, though it has an address for that',
+      summary: 'Sign-outs that an app still has to be told of',
       responses: { 200: OwedLogoutList },
       problems: [clientNotFound, invalidCursor],
     }),
@@ -110,7 +110,7 @@ export const clientRoutes = new Hono<AppEnv>()
     operation({
       id: 'retryOwedLogouts',
       tag,
-      summary: 'Tell an app now of the sign-outs that it did not take when it was told',
+      summary: 'Tell an app now of the sign-outs that it did not accept before',
       responses: { 204: null },
       problems: [clientNotFound],
     }),

@@ -28,7 +28,7 @@ export const Logo = lazy(() =>
   text(8192, 1).refine(
     (value) => /^data:image\/(png|svg\+xml|webp|jpeg);base64,[A-Za-z0-9+/]+=*$/.test(value),
     {
-      message: 'Is no picture as a data: URL in base64.',
+      message: 'Is not a picture as a base64 data: URL.',
       params: { code: 'invalid_uri' },
     },
   ),
@@ -49,7 +49,7 @@ function faultOfKey({ kty, use, alg, key_ops, ...rest }: Record<string, unknown>
     const bits = asymmetricKeyDetails?.modulusLength
     return kty === 'RSA' && bits !== undefined && bits < 2048 ? 'Is shorter than 2048 bits.' : undefined
   } catch {
-    return 'Is no public key that can be read.'
+    return 'Is not a readable public key.'
   }
 }
 export const Jwks = lazy(() =>
@@ -58,7 +58,7 @@ export const Jwks = lazy(() =>
       .array(
         z
           .looseObject({ kty: z.enum(['RSA', 'EC']) })
-          .refine((key) => !('d' in key) && !('k' in key), 'Has a private part, which is the app’s alone.')
+          .refine((key) => !('d' in key) && !('k' in key), 'Has a private part, which only the app may have.')
           .superRefine((key, context) => {
             const fault = faultOfKey(key)
             if (fault) context.addIssue({ code: 'custom', message: fault, params: { code: 'invalid_key' } })
@@ -72,13 +72,13 @@ const set = <T extends z.ZodType>(item: T, most: number) =>
   z
     .array(item)
     .max(most)
-    .refine((items) => new Set(items).size === items.length, 'Has one twice.')
+    .refine((items) => new Set(items).size === items.length, 'Has a duplicate.')
 
 /** A scope as in RFC 6749, short enough for twenty of them to fit in a token. */
 const ResourceScope = lazy(() =>
   text(40, 1)
     .refine((scope) => /^[a-z][a-z0-9._:/-]*$/.test(scope), {
-      message: 'Is small letters, digits and ._:/- alone, and begins with a letter.',
+      message: 'Takes only a-z, digits and ._:/-, and begins with a letter.',
       params: { code: 'invalid_format' },
     })
     .refine((scope) => !(SCOPES as readonly string[]).includes(scope), {
@@ -108,7 +108,7 @@ const Resources = lazy(() =>
       }),
     )
     .max(10)
-    .refine((all) => new Set(all.map(({ url }) => url)).size === all.length, 'Has one twice.'),
+    .refine((all) => new Set(all.map(({ url }) => url)).size === all.length, 'Has a duplicate.'),
 )
 
 const settings = () => ({
@@ -122,7 +122,7 @@ const settings = () => ({
       'Told by POST when somebody has signed out, or their session with the app has ended (OpenID Connect Back-Channel Logout).',
   }),
   scopes: set(z.enum(SCOPES), SCOPES.length).meta({
-    description: 'What it may ask for. Of `client_credentials`: what it may do, as permissions.',
+    description: 'What it may ask for. With `client_credentials`: what it may do, as permissions.',
   }),
   first_party: z.boolean().meta({ description: 'One of your own: nobody is asked to consent.' }),
   allowed_roles: set(Role(), 3)
@@ -133,10 +133,10 @@ const settings = () => ({
   jwks: Jwks().nullable().meta({ description: 'Public keys, for `private_key_jwt`.' }),
   resources: Resources().meta({
     description:
-      'Services of its own that apps may ask for tokens for (RFC 8707), each with the scopes that it knows. A token for one has those scopes alone.',
+      'Its own services that apps may get tokens for (RFC 8707), each with the scopes it knows. A token for one has only those scopes.',
   }),
   id_token_signed_response_alg: z.enum(ID_TOKEN_ALGORITHMS),
-  require_pkce: z.boolean().meta({ description: 'Only a confidential client can do without.' }),
+  require_pkce: z.boolean().meta({ description: 'Only a confidential client can do without it.' }),
 })
 
 const DEFAULTS = {
@@ -181,7 +181,7 @@ export const UpdateClient = lazy(() =>
     .partial()
     .extend({
       take_over: z.literal(true).optional().meta({
-        description: 'Makes you its owner: of `client_credentials` whose owner is gone, or may no longer.',
+        description: 'Makes you its owner: for `client_credentials` whose owner is gone, or no longer may.',
       }),
     })
     .refine((value) => Object.keys(value).length > 0, { message: 'Changes nothing.' })
@@ -193,7 +193,7 @@ export const RotateSecret = lazy(() =>
   z
     .strictObject({
       keep_former_seconds: keepFormerSeconds(
-        'For how long the former secret is good too',
+        'For how long the former secret works too',
         'it was stolen, and ends whatever the client has',
       ),
     })
@@ -233,10 +233,7 @@ export type Client = Of<typeof Client>
 export const ClientWithSecret = lazy(() =>
   Client()
     .extend({
-      client_secret: z
-        .string()
-        .optional()
-        .meta({ description: 'Shown this once; we keep its digest alone.' }),
+      client_secret: z.string().optional().meta({ description: 'Shown only once; we keep only its digest.' }),
     })
     .meta({ id: 'ClientWithSecret' }),
 )

@@ -35,12 +35,12 @@ export function assertCoherent({
   say(
     (type === 'public') !== (method === 'none'),
     '/token_endpoint_auth_method',
-    'A public client has none, and a confidential one has one.',
+    'A public client takes none; a confidential one needs another.',
   )
   say(
     (method === 'private_key_jwt') !== (rest.jwks !== null),
     '/jwks',
-    'Goes with private_key_jwt, and with nothing else.',
+    'Required for private_key_jwt, and for nothing else.',
   )
   say(
     isService && grants.length > 1,
@@ -50,7 +50,7 @@ export function assertCoherent({
   say(
     isService && type === 'public',
     '/grants',
-    'A public client proves nothing, so it cannot act for itself.',
+    'A public client cannot authenticate, so it cannot act for itself.',
   )
   say(
     !isService && !goesByBrowser && !grants.includes(DEVICE_CODE),
@@ -60,7 +60,7 @@ export function assertCoherent({
   say(
     isService && rest.redirect_uris.length > 0,
     '/redirect_uris',
-    'A service is nowhere that a browser could be sent to.',
+    'A service has nowhere to send a browser.',
   )
   say(
     goesByBrowser && rest.redirect_uris.length === 0,
@@ -75,19 +75,19 @@ export function assertCoherent({
   say(
     isService && !rest.scopes.every(isPermission),
     '/scopes',
-    'A service has permissions, and no scopes of OpenID.',
+    'A service has permissions, not OpenID scopes.',
   )
   say(
     rest.scopes.includes(ACCOUNT) && !rest.first_party,
     '/scopes',
-    'To act as somebody is for apps of your own alone (first_party).',
+    'Only apps of your own (first_party) may act as somebody.',
   )
   say(
     type === 'public' && rest.resources.length > 0,
     '/resources',
-    'A public client proves nothing, so it could hear of no token.',
+    'A public client cannot authenticate, so it cannot ask about tokens.',
   )
-  say(type === 'public' && !rest.require_pkce, '/require_pkce', 'A public client cannot do without.')
+  say(type === 'public' && !rest.require_pkce, '/require_pkce', 'A public client cannot do without it.')
   const takesScheme = (uri: string) => !/^https?:/.test(uri)
   say(
     type !== 'public' && rest.redirect_uris.some(takesScheme),

@@ -28,7 +28,7 @@ export const grantRoutes = new Hono<AppEnv>()
     operation({
       id: 'updateOwnGrant',
       tag,
-      summary: 'Take back some of what you have let an app do; it counts at once',
+      summary: 'Take back some of what you have let an app do, at once',
       responses: { 200: Grant },
       problems: [grantNotFound, scopeNotGranted],
     }),

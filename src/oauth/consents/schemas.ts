@@ -12,12 +12,12 @@ export const Grant = lazy(() =>
     .object({
       id: Id(),
       client_id: z.string().meta({
-        description: 'An id; of an app that is not registered here, the URL at which it says what it is.',
+        description: 'An id; for an app not registered here, the URL where it describes itself.',
       }),
       name: z.string().meta({ description: 'Of the app.' }),
       logo_uri: z.string().nullable(),
       scopes: z.array(z.string()).meta({
-        description: 'At another service, one is that one’s URL, `#` and the scope.',
+        description: 'For another service: its URL, `#` and the scope.',
       }),
       created_at: Time(),
       updated_at: Time(),
@@ -34,7 +34,7 @@ export const UpdateGrant = lazy(() =>
       .array(text(MAX_LENGTH, 1))
       .min(1)
       .max(500)
-      .refine((scopes) => new Set(scopes).size === scopes.length, 'Has one twice.')
+      .refine((scopes) => new Set(scopes).size === scopes.length, 'Has a duplicate.')
       .meta({ description: 'What the app may go on doing, of what it may do now.' }),
   }),
 )

@@ -81,7 +81,7 @@ export async function beginDevice(
   const resource = toResource(read.resource[0])
   if (target !== null && !resource) throw invalidTarget()
   const scopes = scopesToAsk(client, fields.scope, resource).filter((scope) => scope !== ACCOUNT)
-  if (scopes.length === 0) throw oauthError('invalid_scope', 'There is no scope that this app may ask for.')
+  if (scopes.length === 0) throw oauthError('invalid_scope', 'This app may ask for none of these scopes.')
   const id = uuidv7()
   for (let tries = 0; tries < TRIES; tries++) {
     const userCode = newUserCode()

@@ -19,7 +19,7 @@ import { isDeviceOver, openDeviceCode } from './codes.ts'
 const assertInStep = (resources: Resources, id: string) =>
   assertWithin(resources, 'RATE_LIMIT_DEVICE_POLLS', id).catch((error) => {
     throw toAppError(error).status === 429
-      ? oauthError('slow_down', 'Ask five seconds later each time from now on.')
+      ? oauthError('slow_down', 'Add five seconds between polls from now on.')
       : error
   })
 
@@ -51,12 +51,12 @@ export const byDeviceCode: Grant = async (resources, given, fields) => {
   assertMay(client, DEVICE_CODE)
   if (fields.device_code === undefined) throw oauthError('invalid_request', 'device_code is missing.')
   if (id === undefined) throw invalidGrant(new Refusal('unknown'))
-  if (isDeviceOver({ id }, now)) throw oauthError('expired_token', 'It has taken too long. Begin again.')
+  if (isDeviceOver({ id }, now)) throw oauthError('expired_token', 'It took too long. Start again.')
   // A lagging replica may not have it yet, as it was just made.
   const [device] = read.device[0] ? read.device : (await db.readPrimary(asked)).device
   if (device?.client_id !== client.id) throw invalidGrant(new Refusal('unknown'))
-  if (device.decided_at === null) throw oauthError('authorization_pending', 'Nobody has said yes so far.')
-  if (device.user_id === null) throw oauthError('access_denied', 'They said no.')
+  if (device.decided_at === null) throw oauthError('authorization_pending', 'Nobody has approved it yet.')
+  if (device.user_id === null) throw oauthError('access_denied', 'The user said no.')
   const approved = {
     id,
     userId: device.user_id,

@@ -61,6 +61,6 @@ async function fetchDocument({ config }: Resources, id: string): Promise<string>
     if (!/^application\/([\w.+-]+\+)?json\b/i.test(contentType ?? '')) throw new Refusal('document_form')
     return readDocument(id, text, config)
   } catch (cause) {
-    throw badAuthorizeRequest('What the app says of itself cannot be read, or is not as it has to be.', cause)
+    throw badAuthorizeRequest('What the app says of itself cannot be read, or is not valid.', cause)
   }
 }

@@ -48,7 +48,7 @@ async function readWish({ config }: Pick<Resources, 'config'>, fields: Fields): 
   const get = (name: string) => fields[name] || undefined
   const given = get('id_token_hint')
   const hint = given === undefined ? undefined : await readHint(config, given)
-  if (given !== undefined && !hint) throw badLogoutRequest('id_token_hint is no ID token from here.')
+  if (given !== undefined && !hint) throw badLogoutRequest('id_token_hint is not an ID token from here.')
   const clientId = get('client_id')
   if (hint && clientId !== undefined && clientId !== hint.aud)
     throw badLogoutRequest('id_token_hint was given to another app.')

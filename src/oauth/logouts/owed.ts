@@ -24,14 +24,11 @@ export const OwedLogout = lazy(() =>
       user_id: Id(),
       owed_at: Time(),
       attempts: z.int(),
-      answer: z
-        .int()
-        .nullable()
-        .meta({ description: 'The status that it answered last; null where it gave none.' }),
+      answer: z.int().nullable().meta({ description: 'Its last status; null where it gave none.' }),
       next_attempt_at: Time(),
       expires_at: Time(),
     })
-    .meta({ id: 'OwedLogout', description: 'Word of a sign-out that an app has not taken yet.' }),
+    .meta({ id: 'OwedLogout', description: 'A sign-out that an app has not accepted yet.' }),
 )
 export type OwedLogout = Of<typeof OwedLogout>
 export const OwedLogoutList = lazy(() => listOf(OwedLogout()).meta({ id: 'OwedLogoutList' }))

@@ -36,7 +36,7 @@ export function answerToken(resources: Resources, given: GivenClient, fields: Fi
   const grant =
     Object.hasOwn(GRANTS, fields.grant_type ?? '') && GRANTS[fields.grant_type as keyof typeof GRANTS]
   if (fields.grant_type === undefined) throw oauthError('invalid_request', 'grant_type is missing.')
-  if (!grant) throw oauthError('unsupported_grant_type', 'There is no such grant here.')
+  if (!grant) throw oauthError('unsupported_grant_type', 'This grant type is not supported.')
   return grant(resources, given, fields)
 }
 
@@ -129,7 +129,7 @@ const byRefreshToken: Grant = async (resources, given, fields) => {
   assertSameTarget(config, fields, resource)
   const asked = fields.scope === undefined ? all : scopesIn(fields.scope)
   if (!isFor(asked) || !asked.every((scope) => all.includes(scope)))
-    throw oauthError('invalid_scope', 'That is more than was let.')
+    throw oauthError('invalid_scope', 'That is more than was granted.')
   const refused = (error: unknown) => {
     throw error instanceof AppError && error.status === 401 ? invalidGrant(error.cause) : error
   }

@@ -133,7 +133,7 @@ export async function introspect(
   })
   const client = await proveClient(resources, given, read.client[0])
   if (client.type === 'public')
-    throw oauthError('unauthorized_client', 'A public client proves nothing, and is told nothing.')
+    throw oauthError('unauthorized_client', 'A public client cannot authenticate, and is told nothing.')
   const service = await serviceAsHeardOf(resources, read.service[0], { client_id: client.id })
   if (isNear && service) keepClient(resources, client, service, { replies, readAt })
   if (refresh) {
@@ -235,7 +235,7 @@ export async function revoke(resources: Resources, given: GivenClient, token: st
   if (claims && isOfClient(claims) && claims.sid === undefined && claims.client_id === given.id)
     throw oauthError(
       'unsupported_token_type',
-      `A service has no session that could end: its token is over in ${inWords(ACCESS_TOKEN_SECONDS * 1000)}, or with its secret.`,
+      `A service has no session to end: its token expires in ${inWords(ACCESS_TOKEN_SECONDS * 1000)}, or with its secret.`,
     )
   // A lagging replica may not know the session yet, and the token would stay valid.
   const isHeardOf = read.session[0] || sid === '' || !isYoung(timeOfId(sid), now)

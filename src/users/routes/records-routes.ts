@@ -37,7 +37,7 @@ export const userRecordsRoutes = new Hono<AppEnv>()
       id: 'listUserSessions',
       tag,
       summary: 'Open sessions of a user',
-      description: 'From where they are used is for those who outrank the user.',
+      description: 'Only those who outrank the user see where they are used.',
       responses: { 200: SessionList },
       problems: [userNotFound],
     }),

@@ -7,7 +7,7 @@ import { type ManagedUser, toManagedUser, toUser, type User } from '../schemas.t
 
 export const ETAG = { ETag: 'The version of the user; send it back as If-Match or If-None-Match.' }
 export const VERSIONED = { 200: ETAG, 304: ETAG }
-export const FILE = { 200: { 'Content-Disposition': 'A file, by the name that stands there.' } }
+export const FILE = { 200: { 'Content-Disposition': 'A file, with its name.' } }
 
 /** The problems that managing one user may answer with. */
 export const MANAGING_PROBLEMS: (() => AppError)[] = [userNotFound, ownAccount, outranked, writeConflict]

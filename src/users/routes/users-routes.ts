@@ -86,7 +86,7 @@ export const userRoutes = new Hono<AppEnv>()
       id: 'updateUser',
       tag,
       summary: 'Change a user: name, address, role, and what else is kept of them',
-      description: `Another address or role needs a login of the last ${RECENT_LOGIN}. Another address is unverified, and ends sessions and links.`,
+      description: `Another address or role needs a login in the last ${RECENT_LOGIN}. Another address is unverified, and ends sessions and links.`,
       responses: { 200: ManagedUser },
       responseHeaders: { 200: ETAG },
       problems: [

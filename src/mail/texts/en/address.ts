@@ -13,7 +13,7 @@ export const address = {
   approve_email_change: ({ organisation, newEmail }) => ({
     subject: `Approve your new e-mail address at ${organisation}`,
     paragraphs: [
-      `The new address of your account at ${organisation}, ${newEmail}, has confirmed. It is the address of your account as soon as you approve it here as well.`,
+      `The new address of your account at ${organisation}, ${newEmail}, is confirmed. It becomes the address of your account as soon as you approve it here as well.`,
       'If it was not you, do nothing: this address stays.',
     ],
     button: 'Approve the new address',
@@ -48,7 +48,7 @@ export const address = {
   address_replaced_by_admin: ({ organisation, newEmail }) => ({
     subject: `An administrator replaced an address at ${organisation}`,
     paragraphs: [
-      `An administrator of ${organisation} has changed the address of an account to ${newEmail}, in such a way that the old address cannot undo it.`,
+      `An administrator of ${organisation} has changed the address of an account to ${newEmail}, and the old address cannot undo that.`,
       'This is how a stolen account is given back to its owner. If you do not know of it, look at the history.',
     ],
     button: 'Look at the history',

@@ -20,7 +20,7 @@ export const factors = {
   api_key_rotated: ({ organisation }) => ({
     subject: `A key of your account at ${organisation} has a new secret`,
     paragraphs: [
-      `A key by which a program acts for you at ${organisation} was made anew. The former one works for a day more.`,
+      `A key that lets a program act for you at ${organisation} was renewed. The former one works for one more day.`,
       'If it was not you, revoke it on the page of your apps. If you cannot sign in, set a new password by mail: that ends every key.',
     ],
     button: 'Look at my keys',
@@ -30,7 +30,7 @@ export const factors = {
     subject: `An authenticator app was added to your account at ${organisation}`,
     paragraphs: [
       `Signing in to ${organisation} takes a code from an authenticator app from now on. All other sessions were ended.`,
-      'If it was not you, this link ends every session, and takes the app away where it can show that the account is yours.',
+      'If it was not you, this link ends every session, and removes the app if it can show that the account is yours.',
     ],
     button: 'This was not me',
     happened: 'Added',
@@ -38,7 +38,7 @@ export const factors = {
   totp_removed: ({ organisation }) => ({
     subject: `The authenticator app was removed from your account at ${organisation}`,
     paragraphs: [
-      `Signing in to ${organisation} takes no code from your authenticator app any more. All other sessions were ended.`,
+      `Signing in to ${organisation} no longer takes a code from your authenticator app. All other sessions were ended.`,
       'If it was not you, this link ends every session, and you choose a new password.',
     ],
     button: 'This was not me',
@@ -56,8 +56,8 @@ export const factors = {
   identity_removed: ({ organisation }) => ({
     subject: `A provider was disconnected from your account at ${organisation}`,
     paragraphs: [
-      `An account at another provider does not sign in to yours at ${organisation} any more. All other sessions were ended.`,
-      'If it was not you, look at what opens your account, and choose a new password.',
+      `An account at another provider no longer signs in to yours at ${organisation}. All other sessions were ended.`,
+      'If it was not you, check the ways into your account, and choose a new password.',
     ],
     button: 'Look at it',
     happened: 'Disconnected',
@@ -66,7 +66,7 @@ export const factors = {
     subject: `A passkey was added to your account at ${organisation}`,
     paragraphs: [
       `A new passkey now signs in to your account at ${organisation}. All other sessions were ended.`,
-      'If it was not you, this link ends every session, and takes the passkey away where it can show that the account is yours.',
+      'If it was not you, this link ends every session, and removes the passkey if it can show that the account is yours.',
     ],
     button: 'This was not me',
     happened: 'Added',
@@ -74,7 +74,7 @@ export const factors = {
   passkey_removed: ({ organisation }) => ({
     subject: `A passkey was removed from your account at ${organisation}`,
     paragraphs: [
-      `A passkey of your account at ${organisation} does not sign in any more. All other sessions were ended.`,
+      `A passkey of your account at ${organisation} no longer signs in. All other sessions were ended.`,
       'If it was not you, this link ends every session, and you choose a new password.',
     ],
     button: 'This was not me',
@@ -107,7 +107,7 @@ export const factors = {
   recovery_codes_renewed: ({ organisation }) => ({
     subject: `New recovery codes for your account at ${organisation}`,
     paragraphs: [
-      `Your account at ${organisation} has new recovery codes. The former ones are no good any more.`,
+      `Your account at ${organisation} has new recovery codes. The former ones no longer work.`,
       'If it was not you, set a new password at once.',
     ],
     button: 'Look at my factors',

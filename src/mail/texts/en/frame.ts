@@ -4,9 +4,9 @@ import type { Occasion } from '../../text.ts'
 export const frame = {
   /** In place of an address that a mail must not repeat. */
   anotherAddress: 'another one',
-  codeBesideLink: (lifetime: string) => `Or type this code, good for ${lifetime}:`,
-  codeAlone: (lifetime: string) => `The code, good for ${lifetime}:`,
-  linkLifetime: (lifetime: string) => `The link is good once, for ${lifetime}.`,
+  codeBesideLink: (lifetime: string) => `Or type this code, valid for ${lifetime}:`,
+  codeAlone: (lifetime: string) => `The code, valid for ${lifetime}:`,
+  linkLifetime: (lifetime: string) => `The link works once, for ${lifetime}.`,
   /** What happened, if the mail does not say otherwise. */
   asked: 'Asked for',
   /** "Asked for on 28 November 2026 at 15:03 UTC, from Germany, with Firefox on Windows." */

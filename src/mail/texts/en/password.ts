@@ -29,7 +29,7 @@ export const password = {
   account_locked: ({ organisation }) => ({
     subject: `Signing in to ${organisation} with your password is locked`,
     paragraphs: [
-      `Somebody has tried a hundred wrong passwords for your account at ${organisation}, so it takes no password any more, but from devices that you have signed in with before.`,
+      `Somebody has tried a hundred wrong passwords for your account at ${organisation}, so it takes a password only from devices that you have signed in with before.`,
       'Your password was not guessed. This link lets you sign in with it again; if you use it elsewhere too, set a new one.',
     ],
     button: 'Unlock my account',
@@ -46,7 +46,7 @@ export const password = {
   reauthenticate: ({ organisation }) => ({
     subject: `Confirm that it is you at ${organisation}`,
     paragraphs: [
-      `Somebody who is signed in to your account at ${organisation} confirms that it is you. This code does it.`,
+      `Somebody who is signed in to your account at ${organisation} wants to confirm that it is you. This code does it.`,
       'If it was not you, give it to nobody, and sign out everywhere.',
     ],
   }),

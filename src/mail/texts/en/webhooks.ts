@@ -5,15 +5,15 @@ const hook = (host: string | null) => (host === null ? 'a webhook' : `the webhoo
 const at = (host: string | null) => (host === null ? '' : ` at ${host}`)
 
 const button = 'Look at the webhooks'
-const LOOK = 'If nobody should have, look at it, and at who administrates.'
+const LOOK = 'If nobody should have, check it, and who the administrators are.'
 
 /** To those who manage webhooks. Only the host of an address is shown: its path may be a secret. */
 export const webhooks = {
   webhook_added: ({ organisation, actor, host }) => ({
     subject: `A webhook was added at ${organisation}`,
     paragraphs: [
-      `${by(actor, organisation)} has let another system${at(host)} hear of changes: it is sent who they are about.`,
-      'If nobody should have, remove it, and look at who administrates.',
+      `${by(actor, organisation)} has let another system${at(host)} hear of changes: it is sent the people they are about.`,
+      'If nobody should have, remove it, and check who the administrators are.',
     ],
     button,
   }),
@@ -34,7 +34,7 @@ export const webhooks = {
     subject: `A webhook of ${organisation} was removed`,
     paragraphs: [
       `${by(actor, organisation)} has removed ${hook(host)}: the other system hears nothing more.`,
-      'If nobody should have, add it again, and look at who administrates.',
+      'If nobody should have, add it again, and check who the administrators are.',
     ],
     button,
   }),
@@ -52,7 +52,7 @@ export const webhooks = {
     }
   },
   webhook_rested: ({ organisation, host }) => ({
-    subject: `A webhook of ${organisation} does not answer, and is not tried any more`,
+    subject: `A webhook of ${organisation} does not answer, and is no longer tried`,
     paragraphs: [
       `A webhook of ${organisation}${at(host)} has failed for more than a day, or said that it is gone for good.`,
       'What it is owed is kept for a while. It goes out once the webhook is changed or resumed, or a test of it succeeds.',

@@ -24,14 +24,14 @@ export const account = {
     sendAgain: 'Send the link again',
     sent: 'Sent. It can take a minute.',
     language: 'Language',
-    languageHint: 'Of these pages, and of your mails.',
+    languageHint: 'For these pages and your mails.',
     since: (when: string) => `With us since ${when}`,
   },
   security: {
     identities: {
       title: 'Connected accounts',
       hint: 'Accounts elsewhere that sign you in here.',
-      none: 'You have connected none.',
+      none: 'None are connected.',
       connected: 'Connected',
       unusable: 'No longer offered here',
       disconnect: 'Disconnect…',
@@ -50,7 +50,7 @@ export const account = {
     button: 'Change password',
     changed: 'Your password is changed. Your other devices are signed out.',
     weak: 'Your password came from another system and is too easy to guess here. Please choose a better one.',
-    none: 'You have none. You can choose one by a link that we send you.',
+    none: 'You have none. You can choose one with a link that we send you.',
     askForLink: 'Choose a password…',
   },
   sessions: {

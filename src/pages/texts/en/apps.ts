@@ -20,7 +20,7 @@ const scopes = {
   'clients:manage': 'See the apps that people sign in to',
   'webhooks:manage': 'See where changes are sent to',
   'signups:manage': 'See and change who may not sign up',
-  'tokens:introspect': 'Ask whether a sign-in is still good',
+  'tokens:introspect': 'Ask whether a sign-in is still valid',
 } as Record<string, string>
 
 export const apps = {
@@ -40,7 +40,7 @@ export const apps = {
     untrusted: 'We cannot tell who receives this on your device. Continue only if you started it yourself.',
     unknown: 'This app is not known here',
     unknownHint: (host: string, redirect: string | undefined) =>
-      `Nobody here has looked at it. It is what ${host} says that it is${redirect === undefined ? '' : `, and you go on to ${redirect}`}.`,
+      `Nobody here has looked at it. It is what ${host} says it is${redirect === undefined ? '' : `, and you go on to ${redirect}`}.`,
     allow: 'Allow',
     deny: 'Cancel',
     goesTo: (host: string) => `This takes you to ${host}`,
@@ -59,7 +59,7 @@ export const apps = {
     none: 'No app uses your account',
     noneHint: 'Apps that you sign in to with this account are listed here.',
     since: 'Since',
-    unknown: (host: string) => `Not known here: it is what ${host} says that it is.`,
+    unknown: (host: string) => `Not known here: it is what ${host} says it is.`,
     may: 'It may:',
     change: 'Choose what it may do…',
     save: 'Save',

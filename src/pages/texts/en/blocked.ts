@@ -15,13 +15,13 @@ const quantity = (what: string | number) => (typeof what === 'number' ? number(w
 /** Who may not sign up, as those who manage that see it. */
 export const blocked = {
   title: 'Blocked sign-ups',
-  lead: 'Who may not sign up by themselves, nor change their email to that. Whoever you invite or add still can.',
+  lead: 'Who may not sign up, or change their email to such an address. People you invite or add still can.',
   nav: 'Blocked',
   add: 'Block',
-  addHint: 'Nobody who has an account loses it.',
+  addHint: 'Existing accounts stay.',
   entries: 'Addresses, domains, networks',
   entriesHint:
-    'One to a line, such as ada@example.com, example.com with its subdomains, or 192.0.2.0/24. An IPv6 address stands for its /64. What stands behind a blank and # or ; is left out.',
+    'One to a line, such as ada@example.com, example.com with its subdomains, or 192.0.2.0/24. An IPv6 address stands for its /64. Text after a space and # or ; is ignored.',
   button: 'Block',
   nothing: 'Nothing was blocked',
   line: (line: number) => `Line ${number(line)}:`,
@@ -37,7 +37,7 @@ export const blocked = {
     too_wide: 'The widest is /8 (IPv6: /16).',
   } as Record<Fault, string>,
   tooMany: (count: number, most: number) =>
-    `These are ${number(count)}, and there may be ${number(most)} in all. Name domains or networks instead of what is in them.`,
+    `These are ${number(count)}, and the limit is ${number(most)} in all. Name domains or networks instead of what is in them.`,
   tooLarge: (megabytes: number, most: number) =>
     `That is over ${megabytes} MB. Block up to ${number(most)} at a time.`,
   tooLargeHint: 'Nothing was blocked. Go back in your browser, and what you typed may still be there.',
@@ -53,9 +53,9 @@ export const blocked = {
   since: 'since',
   unblock: 'Unblock',
   none: 'Nobody is blocked here',
-  noneHint: 'Block an address, a domain or a network, and nobody signs up with it any more.',
+  noneHint: 'Block an address, a domain or a network, and nobody can sign up with it any more.',
   notCovered: (what: string) => `Nothing here blocks ${quoted(what)}`,
-  notCoveredHint: 'An address is blocked by its domain, too, and from a network by every network around it.',
+  notCoveredHint: 'An address is also blocked by its domain, and a network by every network around it.',
   setting: (count: number) =>
     count === 1
       ? 'One entry is in the settings of Roster'

@@ -115,7 +115,7 @@ export const history = {
     'user.purged': ({ actor, whom }) => `${actor} erased ${whom ?? 'an account'}`,
     'user.exported': ({ actor, whom, details }) =>
       details.list
-        ? `${actor} exported ${details.list !== 'users' ? 'the history' : details.hashes ? 'the list of people, with what their passwords are checked by' : 'the list of people'}`
+        ? `${actor} exported ${details.list !== 'users' ? 'the history' : details.hashes ? 'the list of people, with their password hashes' : 'the list of people'}`
         : `${actor} exported ${of(whom, 'the data')}`,
     'users.imported': ({ actor, details }) => `${actor} imported ${details.count ?? 'some'} people`,
     'user.unlocked': ({ actor, whom }) => `${actor} unlocked ${whom ?? 'the account'}`,
@@ -126,7 +126,7 @@ export const history = {
       `${actor} chose a new password by mail${whom ? ` for ${whom}` : ''}`,
     'password.failed': ({ actor }) => `${actor} typed a wrong password while signed in`,
     'password.not_checked': ({ actor }) =>
-      `${actor} chose a password that could not be looked up among those that are known`,
+      `${actor} chose a password that could not be checked against known ones`,
     'email.verification_requested': ({ whom }) =>
       `A mail to confirm the address was asked for${whom ? ` for ${whom}` : ''}`,
     'email.verified': ({ actor, whom }) => `${actor} confirmed ${of(whom, 'the address')}`,
@@ -135,7 +135,7 @@ export const history = {
       const email = change(details, 'email')
       return `${actor} changed ${of(whom, 'the address')}${email?.to ? ` to ${email.to}` : ''}`
     },
-    'email.change_undone': ({ actor }) => `${actor} took the change of address back`,
+    'email.change_undone': ({ actor }) => `${actor} undid the change of address`,
     'email.change_withdrawn': ({ whom }) => `A change of address${whom ? ` of ${whom}` : ''} came to nothing`,
     'invitation.created': ({ actor }) => `${actor} invited somebody`,
     'invitation.resent': ({ actor }) => `${actor} sent an invitation again`,

@@ -1,6 +1,6 @@
 export const keys = {
   title: 'Keys',
-  hint: 'With a key a program acts for you, without your password.',
+  hint: 'A key lets a program act for you, without your password.',
   none: 'You have no keys.',
   add: 'Make a key',
   lead: 'It may do what you choose, and never more than you may yourself. It cannot sign you in, or change how anybody signs in.',

@@ -14,7 +14,7 @@ export const links = {
   },
   reset_password: {
     title: 'Choose a new password',
-    lead: 'Every device is signed out then, and you sign in with the new one.',
+    lead: 'This signs out every device. Then sign in with the new one.',
     button: 'Set password',
     newPassword: 'New password',
     done: ['Your password is changed', 'Every device was signed out. You can sign in now.'],
@@ -31,7 +31,7 @@ export const links = {
   },
   approve_email_change: {
     title: 'Approve the new email address',
-    lead: 'The new address has confirmed already. If you did not ask for it, close this page.',
+    lead: 'The new address is confirmed already. If you did not ask for it, close this page.',
     button: 'Approve the new address',
     done: ['Approved', 'The new address is the address of your account now.'],
   },
@@ -43,7 +43,7 @@ export const links = {
   },
   unlock_account: {
     title: 'Unlock your account',
-    lead: 'Your password can be used again then.',
+    lead: 'Then your password works again.',
     button: 'Unlock my account',
     done: ['Your account is unlocked', 'Your password can be used again. You can sign in now.'],
   },
@@ -61,13 +61,13 @@ export const links = {
   },
   disown_factor: {
     title: 'This was not me',
-    lead: 'Every device is signed out. What was added is taken away, where something shows that the account is yours: this browser, another way to confirm, or your password from before.',
-    passwordHint: 'If you had it before, and did not choose it by a link in a mail.',
+    lead: 'Every device is signed out. What was added is removed if something shows that the account is yours: this browser, another way to confirm, or your password from before.',
+    passwordHint: 'If you had it before, and did not choose it with a mailed link.',
     button: 'Sign out every device',
     done: ['Every device is signed out', 'Now choose a new password.'],
     kept: [
       'Every device is signed out',
-      'What was added is still there, as the mailbox alone takes nothing away. Open the link of the mail again in a browser that you have used before, or with your password from before, and choose a new password only then. If you have neither, ask an administrator to reset it.',
+      'What was added is still there, as the mailbox alone removes nothing. Open the link in the mail again in a browser that you have used before, or with your password from before, and choose a new password only then. If you have neither, ask an administrator to reset it.',
     ],
   },
   accept_invitation: {
@@ -100,7 +100,7 @@ export const links = {
       'Ask whoever invited you to send it again. If you have an account already, sign in.',
       'Sign in',
     ],
-    reopen_account: ['Only whoever manages accounts can open it again now.', 'Sign in'],
+    reopen_account: ['Now only those who manage accounts can open it again.', 'Sign in'],
   } satisfies Record<LinkPurpose, [string, string]> as Record<LinkPurpose, [string, string]>,
   signIn: 'Sign in',
   choosePassword: 'Choose a new password',

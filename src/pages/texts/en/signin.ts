@@ -102,8 +102,8 @@ export const signin = {
     sent: (email: string, lifetime: string) =>
       `If ${email} can sign in here, a code is on its way. It works in this browser for ${lifetime}.`,
     joins: (email: string) => `There is no account with ${email} yet.`,
-    invited: ['You are invited', 'Open the link in the mail of your invitation: it makes your account.'],
-    taken: ['There is an account by now', 'Ask for a new code to sign in to it.'],
+    invited: ['You are invited', 'Open the link in your invitation mail: it makes your account.'],
+    taken: ['There is an account now', 'Ask for a new code to sign in to it.'],
   },
   resend: { title: 'Confirm your email', lead: 'We send you a link to confirm it.' },
   forgotten: {
@@ -118,7 +118,7 @@ export const signin = {
   },
   again: {
     title: 'Confirm it’s you',
-    lead: (minutes: number) => `What comes next needs a sign-in of the last ${minutes} minutes.`,
+    lead: (minutes: number) => `What comes next needs a sign-in in the last ${minutes} minutes.`,
     button: 'Continue',
     notYou: 'Not you?',
     mail: 'Mail me a code',

@@ -9,9 +9,8 @@ export const webhooks = {
   newLead: 'Its secret is shown once, on the next page.',
   newButton: 'Add webhook',
   url: 'Address',
-  urlTooLong: (most: number) =>
-    `This has more than ${most.toLocaleString('en')} characters, as it is called.`,
-  urlHint: 'An https:// address on port 443. Nothing is sent on from there.',
+  urlTooLong: (most: number) => `This has more than ${most.toLocaleString('en')} characters as it is sent.`,
+  urlHint: 'An https:// address on port 443. Redirects are not followed.',
   types: 'What it hears of',
   typesHint: 'It is sent the user as you see them, and who did it.',
   typesNone: 'Choose at least one.',
@@ -61,9 +60,9 @@ export const webhooks = {
     replace: 'Replace the secret…',
     former: 'The one it has now',
     formers: {
-      '3600': 'signs for an hour more',
-      '86400': 'signs for a day more',
-      '604800': 'signs for a week more',
+      '3600': 'signs for one more hour',
+      '86400': 'signs for one more day',
+      '604800': 'signs for one more week',
       '0': 'was stolen: it ends at once',
     } as Record<string, string>,
     button: 'Make a new secret',
@@ -76,7 +75,7 @@ export const webhooks = {
   remove: {
     section: 'Remove',
     fold: 'Remove…',
-    hint: 'Nothing more is sent, also of what waits. This is for good.',
+    hint: 'Nothing more is sent, not even what waits. This is for good.',
     button: 'Remove this webhook',
   },
   attention: {
@@ -84,10 +83,10 @@ export const webhooks = {
     failingHint: 'It is tried now and then. Have a look at the receiver.',
     resting: (host: string) => `The webhook at ${host} rests`,
     restingHint: (kept: string) =>
-      `It failed for too long, or its receiver is gone. What waits is kept for ${kept}: send a test once it is mended.`,
+      `It failed for too long, or its receiver is gone. What waits is kept for ${kept}: send a test once it is fixed.`,
     look: 'Look at it',
     secret: (host: string, who: string) =>
-      `The webhook at ${host}: its secret is known to ${who}, who manages webhooks no longer`,
+      `The webhook at ${host}: its secret is known to ${who}, who no longer manages webhooks`,
     secretHint: 'Make a new one, and give it to the receiver.',
   },
 }
