@@ -1,4 +1,4 @@
-import { afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest'
 import { type Api, openApi, PASSWORD } from '../support/api.ts'
 import { ALL_WAYS_IN, asSent, goodRequests, newPerson, WHO } from '../support/requests.ts'
 import { type Step, searchAll } from '../support/search.ts'
@@ -164,7 +164,10 @@ test('HX20: each guard is needed, and a number in the marker is not enough', () 
 describe.runIf(inject('whole'))('HX20: a write that arrives twice, late', () => {
   let own: Awaited<ReturnType<typeof freshUpstreams>>
   let api: Api
-  beforeAll(async () => {
+  let tests = 0
+  // Whole databases are compared, and libSQL answers no more than 10 MB at once.
+  beforeEach(async () => {
+    if (tests++ % 25 > 0) return
     own = await freshUpstreams()
     api = openApi({ ...own.bindings, ...ALL_WAYS_IN })
   })
