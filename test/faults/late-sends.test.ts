@@ -165,7 +165,7 @@ describe.runIf(inject('whole'))('HX20: a write that arrives twice, late', () => 
   let own: Awaited<ReturnType<typeof freshUpstreams>>
   let api: Api
   let tests = 0
-  // Whole databases are compared, and libSQL answers no more than 10 MB at once.
+  // Whole databases are compared, so none serves all of them.
   beforeEach(async () => {
     if (tests++ % 25 > 0) return
     own = await freshUpstreams()

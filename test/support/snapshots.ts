@@ -2,14 +2,24 @@ import type { Api } from './api.ts'
 
 export type Dump = Record<string, Record<string, unknown>[]>
 
+/** Of each table at once: libSQL answers no more than 10 MB. */
+const PAGE = 500
+
 /** Everything in the database, table by table. */
 export async function dump(api: Api): Promise<Dump> {
   const tables = await api.sql(
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name",
   )
-  const names = tables.map(({ name }) => name as string)
-  const rows = await api.sqlAll(names.map((name) => `SELECT * FROM "${name}"`))
-  return Object.fromEntries(names.map((name, index) => [name, rows[index]!]))
+  const whole: Dump = {}
+  let left = tables.map(({ name }) => name as string)
+  for (let page = 0; left.length > 0; page++) {
+    const rows = await api.sqlAll(
+      left.map((name) => `SELECT * FROM "${name}" LIMIT ${PAGE} OFFSET ${page * PAGE}`),
+    )
+    for (const [index, name] of left.entries()) whole[name] = [...(whole[name] ?? []), ...rows[index]!]
+    left = left.filter((_, index) => rows[index]!.length === PAGE)
+  }
+  return whole
 }
 
 const COUNTERS = { failed_logins: undefined, failed_attempts: undefined, failed_factors: undefined }
