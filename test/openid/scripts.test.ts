@@ -100,7 +100,7 @@ describe('Failures are explained in a sentence', () => {
   })
 
   test('if the address is not Roster’s, is another deployment’s, or OpenID is off', async () => {
-    await expect(run(undefined, { url: 'users' })).rejects.toThrow('users is no URL.')
+    await expect(run(undefined, { url: 'users' })).rejects.toThrow('users is not a URL.')
     await expect(run(undefined, { url: 'https://other.test' })).rejects.toThrow(
       /^https:\/\/other\.test\/ does not answer as a deployment of Roster with this ISSUER/,
     )
