@@ -43,7 +43,7 @@ describe('An app that is not registered here', () => {
     const { text } = await browser('GET', back)
     expect(text).toContain('Scribe wants to use your account')
     expect(text).toContain('This app is not known here')
-    expect(text).toContain(`It is what ${host} says that it is, and you go on to app.example.`)
+    expect(text).toContain(`It is what ${host} says it is, and you go on to app.example.`)
     const location = await authorize(browser, begun.search)
     const { claims, tokens } = await redeem(api, as, asApp(id), location, begun)
     expect(claims).toMatchObject({ sub: ada.id, aud: id })
