@@ -161,10 +161,7 @@ const removeFactorsOf = (userId: string, isDone: SQL): Statement[] =>
     (table) => sql`DELETE FROM ${table} WHERE user_id = ${userId} AND ${isDone}`,
   )
 
-/**
- * What undoing a change also removes: identities, factors, recovery codes and API keys that anybody added
- * since then (epoch ms).
- */
+/** What undoing a change also removes: identities, factors, recovery codes and keys added since then (epoch ms). */
 export const removeFactorsSince = (userId: string, since: number, isDone: SQL): Statement[] => [
   sql`DELETE FROM ${passkeys} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
   sql`DELETE FROM ${identities} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
@@ -213,10 +210,7 @@ export function needsFreeEmail(row: User, change: Change): SQL {
 export const needsFreeExternalId = (row: User, { set: { external_id } }: Change): SQL =>
   typeof external_id === 'string' ? externalIdIsTaken(external_id, row.id) : sql`0`
 
-/**
- * Softly deletes an account that holds, unproved, an address that a change gives to another. Runs before the
- * change.
- */
+/** Softly deletes an account that holds, unproved, an address that a change gives to another. Runs before the change. */
 export const makeWay = (
   resources: Resources,
   actorId: string | null,
@@ -252,10 +246,7 @@ export interface GivingWay {
 export const TO_PROOF: GivingWay = { who: isUnproved, reason: 'address_proved_by_another' }
 export const TO_WHO_MANAGES: GivingWay = { who: isStrangers, reason: 'address_given_to_another' }
 
-/**
- * Softly deletes an account whose address nobody has vouched for, when the address rightly goes to somebody
- * else.
- */
+/** Softly deletes an account whose address nobody has vouched for, when it rightly goes to somebody else. */
 export function deleteSquatter(
   resources: Resources,
   emailNormalized: string,
@@ -292,10 +283,7 @@ export function deleteSquatter(
   }
 }
 
-/**
- * Somebody who has proved an address needs no invitation to it: it ends, and what was kept of it becomes
- * theirs.
- */
+/** Somebody who has proved an address needs no invitation to it: it ends, and what was kept of it becomes theirs. */
 export const adoptInvitations = (
   resources: Resources,
   { userId, email_normalized, actorId }: { userId: string; email_normalized: string; actorId: string | null },
