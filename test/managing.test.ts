@@ -83,6 +83,8 @@ test('HX2: ending a takeover leaves the thief no way back, and the other adminis
   const refused = await patch(manager, ada.id, { email: newAddress(), revoke_old: true })
   expect([refused.status, refused.body.code]).toEqual([403, 'forbidden'])
   expect((await patch(admin, ada.id, { name: 'Ada', revoke_old: true })).status).toBe(422)
+  const same = await patch(admin, ada.id, { email: thiefs.toUpperCase(), revoke_old: true })
+  expect([same.status, same.body.code]).toEqual([422, 'invalid_input'])
 
   const email = newAddress()
   expect((await patch(admin, ada.id, { email, revoke_old: true })).status).toBe(200)

@@ -3,6 +3,7 @@ import { forbidden, insufficientScope } from '../../access/errors.ts'
 import { requireRecentLogin } from '../../access/guards.ts'
 import { actsByPermission, allows, outranks } from '../../access/permissions.ts'
 import { record } from '../../activity/service.ts'
+import { invalidInput } from '../../http/problem.ts'
 import { TAKES_BACK } from '../../links/models.ts'
 import { linkIsLive } from '../../links/service.ts'
 import { normalizeEmail } from '../../values/email.ts'
@@ -62,10 +63,13 @@ export function updating(acting: Acting, { revoke_old: revokesOld = false, ...in
   const { actor, now } = acting
   if (revokesOld && actor.role !== 'admin') throw forbidden()
   return managingLiving(acting, async (row) => {
+    const moves = input.email !== undefined && normalizeEmail(input.email) !== row.email_normalized
+    // Nothing would be revoked, and whoever mends a takeover would take it for done.
+    if (revokesOld && !moves)
+      throw invalidInput([{ pointer: '/email', code: 'unchanged', detail: 'This is already the address.' }])
     const details = differences(row, input)
     if (Object.keys(details).length === 0) return undefined
     const { role, ...others } = details
-    const moves = input.email !== undefined && normalizeEmail(input.email) !== row.email_normalized
     if (role || moves) requireRecentLogin(actor, now)
     if (role) assertMayGive(acting, row, input.role!, { isProved: row.email_verified_at !== null && !moves })
     const isAsJudged = and(
