@@ -14,12 +14,12 @@ import {
   hashOfOrigin,
   headOf,
   historyKeys,
-  isKnownAs,
   isSigned,
-  keepHead,
   LATE_MS,
   leafOf,
+  matchesPublishedHead,
   rootOf,
+  storeHead,
 } from '../src/activity/seals.ts'
 import type { Resources } from '../src/context.ts'
 import { IMPERSONAL } from '../src/users/erasure.ts'
@@ -150,7 +150,7 @@ function faultsOfHeads(seals: Seal[], known: readonly string[]): string[] {
   return known.flatMap((head) => {
     const [number] = head.split('.')
     const seal = seals.find((one) => String(one.number) === number)
-    if (isKnownAs(seal, head) || lost.has(head)) return []
+    if (matchesPublishedHead(seal, head) || lost.has(head)) return []
     return seal
       ? [`Seal ${number} is not the one known outside the database: the chain was made anew.`]
       : [`Seal ${number} is known outside the database, and is not there: the history was cut off.`]
@@ -274,7 +274,7 @@ async function main() {
   const verdict = await withResources({ EMAIL: 'perhaps', ...process.env }, async (resources) => {
     const head = isAlone ? undefined : await withPauses(() => askHead(resources))
     const said = await verifyHistory(resources, [...(values.head ?? []), ...(head ? [head] : [])])
-    if (values.restored && said.head && !isDryRun && !(await keepHead(resources, said.head)))
+    if (values.restored && said.head && !isDryRun && !(await storeHead(resources, said.head)))
       throw new Error('Redis did not take the newest seal: nothing was changed. Run this again.')
     return said
   })

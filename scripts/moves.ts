@@ -38,7 +38,7 @@ const MARK = /^-- In steps: (\w+) by (\w+)$/m
 const MOVES = '__moves'
 /** A table with no more rows than this is moved in one go. */
 const SMALL = 5000
-const MOST_ROWS = 5000
+const MAX_ROWS = 5000
 const FIRST_ROWS = 1000
 /** Writers should wait no longer than a few of these. */
 const LONG_MS = 200
@@ -182,7 +182,7 @@ async function inBatches(batch: (rows: number) => Promise<boolean>): Promise<voi
     const began = performance.now()
     if (!(await batch(rows))) return
     const ms = performance.now() - began
-    rows = ms > LONG_MS ? Math.max(100, Math.floor(rows / 2)) : Math.min(MOST_ROWS, rows + 500)
+    rows = ms > LONG_MS ? Math.max(100, Math.floor(rows / 2)) : Math.min(MAX_ROWS, rows + 500)
     await pause(Math.min(ms, 1000))
   }
 }

@@ -19,7 +19,7 @@ type Node = any
 const ASSERTS = /^(assert|require|rely)/
 /** Middleware in front of a handler that stops those who may not pass. */
 const ROUTE_GUARDS =
-  /^(signedIn|onceSignedIn|perhapsSignedIn|whoeverAsks|require|limit|precondition|idempotent|recent|needs|ours|noCookie)/
+  /^(signedIn|anyIssuedToken|optionalToken|optionallySignedIn|require|limit|precondition|idempotent|recent|needs|ours|noCookie)/
 const METHODS = /^(get|post|put|patch|delete|use)$/
 /** How names of booleans begin. */
 const DECIDES = /^(is|has|may|can|must|owes|fits|was|needs|outranks|sees|comes)/

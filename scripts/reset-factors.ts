@@ -1,5 +1,5 @@
 import { bySystem, changeUserBy, isSamePerson } from '../src/users/change.ts'
-import { noticeTo, owed } from '../src/users/managing/notices.ts'
+import { noticeTo, toMails } from '../src/users/managing/notices.ts'
 import { EmailInput } from '../src/users/schemas.ts'
 import { readArguments, runCommand } from './command.ts'
 import { findByEmail, parseInput, withResources } from './create-admin.ts'
@@ -23,7 +23,7 @@ export const resetFactors = (env: object, email: string, isDryRun: boolean): Pro
       removesFactors: true,
       endsTokens: true,
       endsSessions: { reason: 'factors_changed' },
-      mails: owed(noticeTo(resources, 'factors_reset', row)),
+      mails: toMails(noticeTo(resources, 'factors_reset', row)),
     }))
     return true
   })

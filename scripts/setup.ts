@@ -10,7 +10,7 @@ import { lookForKeys } from './keys-in-use.ts'
 import { migrate } from './migrate.ts'
 import { MIGRATIONS } from './migrations.ts'
 import { openQuestions, type Question, type Questions } from './setup/ask.ts'
-import { type Kept, openKept } from './setup/kept.ts'
+import { type Kept, openBrowserState } from './setup/kept.ts'
 import { smokeTest, untilItAnswers } from './setup/smoke.ts'
 import { openTurso, openWrangler, readWranglerConfig, writeDomain } from './setup/tools.ts'
 
@@ -97,7 +97,7 @@ async function main() {
   const config = resolve(ROOT, values.config ?? 'wrangler.toml')
   const { name } = readWranglerConfig(config)
   const path = resolve(config, '..', `.roster-${name}.env`)
-  const kept = openKept(path)
+  const kept = openBrowserState(path)
   if (isDryRun) return sayWhatIsKnown(config, kept)
   const wrangler = openWrangler(config, () => kept.values.CLOUDFLARE_ACCOUNT_ID)
   const questions = openQuestions()

@@ -2,7 +2,7 @@ import type { Context } from 'hono'
 import { cors } from 'hono/cors'
 import { createMiddleware } from 'hono/factory'
 import { limitByNetwork } from './access/guards.ts'
-import { idOfRepeat, repeatWithRightHint, WrongHint } from './access/wrong-hint.ts'
+import { idOfRetriedRequest, retryWithCurrentHint, StaleHint } from './access/stale-hint.ts'
 import { accountAppRoutes } from './account/apps-routes.tsx'
 import { accountFactorRoutes } from './account/factors-routes.tsx'
 import { accountIdentityRoutes } from './account/identities-routes.tsx'
@@ -10,8 +10,8 @@ import { accountKeyRoutes } from './account/keys-routes.tsx'
 import { accountRoutes } from './account/routes.tsx'
 import { activityRoutes } from './activity/routes.ts'
 import { apiKeyRoutes } from './api-keys/routes.ts'
+import { emailCodeRoutes } from './auth/methods/email-code-routes.ts'
 import { authRoutes } from './auth/routes.ts'
-import { emailCodeRoutes } from './auth/ways/email-code-routes.ts'
 import { bulkRoutes } from './bulk/routes.ts'
 import { ConfigError, configOf } from './config/main.ts'
 import { devicePages } from './consent/device-routes.tsx'
@@ -36,17 +36,17 @@ import { endpointRoutes } from './oauth/endpoint-routes.ts'
 import { brandRoutes } from './pages/brand/brand-routes.ts'
 import { failingPage } from './pages/failing.tsx'
 import { passkeyRoutes, relyingPartyRoutes } from './passkeys/routes.ts'
-import { enter } from './passwords/in-flight.ts'
+import { beginRequest } from './passwords/in-flight.ts'
 import { mailRoutes } from './recovery/routes.ts'
 import { againPages } from './signin/again-routes.tsx'
 import { factorPages } from './signin/factor-routes.tsx'
 import { linkPages } from './signin/links-routes.tsx'
+import { codePages } from './signin/methods/code-routes.tsx'
+import { providerAfterPages } from './signin/methods/provider-after-routes.tsx'
+import { providerPages } from './signin/methods/provider-routes.tsx'
 import { signinRoutes } from './signin/routes.tsx'
 import { signupRoutes } from './signin/signup-routes.tsx'
 import { termsRoutes } from './signin/terms-routes.tsx'
-import { codePages } from './signin/ways/code-routes.tsx'
-import { providerAfterPages } from './signin/ways/provider-after-routes.tsx'
-import { providerPages } from './signin/ways/provider-routes.tsx'
 import { signupBlockRoutes } from './signup-blocks/routes.ts'
 import { healthRoutes, systemRoutes } from './system/routes.ts'
 import { meRoutes } from './users/routes/me-routes.ts'
@@ -59,12 +59,12 @@ import { webhookRoutes } from './webhooks/routes.ts'
 /** Headers of every answer, errors included. */
 const everyAnswer = createMiddleware<AppEnv>(async (c, next) => {
   const given = c.req.header('x-request-id')
-  c.set('requestId', idOfRepeat(c) ?? crypto.randomUUID())
+  c.set('requestId', idOfRetriedRequest(c) ?? crypto.randomUUID())
   c.set('givenRequestId', given && /^[\w-]{8,64}$/.test(given) ? given : undefined)
   const startedAt = Date.now()
   const meter = openMeter()
   c.set('meter', meter)
-  const leave = enter()
+  const leave = beginRequest()
   await next().finally(leave)
   if (c.get('isRepeated')) return
   // Not by c.header, which copies the whole answer on each call.
@@ -212,7 +212,7 @@ export const app = routes
   .route('/', openapiRoutes(routes))
   .route('/', problemRoutes(routes))
   .onError((error, c): Response | Promise<Response> =>
-    error instanceof WrongHint ? repeatWithRightHint(c, error, app.fetch) : answerProblem(error, c),
+    error instanceof StaleHint ? retryWithCurrentHint(c, error, app.fetch) : answerProblem(error, c),
   )
   .notFound((c) => {
     const allowed = methodsOf(c.req.path)

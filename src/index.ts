@@ -4,8 +4,8 @@ import { type Job, SCHEDULE } from './cleanup/schedule.ts'
 import { type Bindings, openForCron, type Resources } from './context.ts'
 import { openMeter } from './database/meter.ts'
 import { log, measure } from './http/log.ts'
-import type { Introspection } from './oauth/word/introspection.ts'
-import { findUserFor, verifyFor, type Wanted } from './oauth/word/roster.ts'
+import type { Introspection } from './oauth/introspection/service.ts'
+import { findUserFor, verifyFor, type Wanted } from './oauth/introspection/workers.ts'
 import type { User } from './users/schemas.ts'
 
 export default {

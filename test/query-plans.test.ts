@@ -1,6 +1,6 @@
 import { createExecutionContext } from 'cloudflare:test'
 import { expect, test } from 'vitest'
-import { tellLedger } from '../src/activity/ledger.ts'
+import { updateLedger } from '../src/activity/ledger.ts'
 import { app } from '../src/app.ts'
 import { openForCron } from '../src/context.ts'
 import { isQuery } from '../src/database/main.ts'
@@ -72,7 +72,7 @@ test('IV4, IV5: no statement of a route, a page or clean-up scans or sorts a tab
     )
     await everyPage(api, (route) => visited.add(route))
     await everyCleanUp(api)
-    await tellLedger(openForCron(api.bindings, createExecutionContext()))
+    await updateLedger(openForCron(api.bindings, createExecutionContext()))
   })
   expect([...visited].sort()).toEqual([...operationsOf(app).keys()].sort())
 

@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, vi } from 'vitest'
 import { afterRestore } from '../scripts/db-restored.ts'
 import { newSecret } from '../scripts/keys.ts'
 import { lookForKeys } from '../scripts/keys-in-use.ts'
-import { sayErased, tellLedger } from '../src/activity/ledger.ts'
+import { erasureForLedger, updateLedger } from '../src/activity/ledger.ts'
 import type { Action } from '../src/activity/models.ts'
 import { HEAD_KEY } from '../src/activity/seals.ts'
 import { openForCron, type Resources } from '../src/context.ts'
@@ -299,7 +299,7 @@ describe('After a restore', () => {
     await lose(ada.id, 'email.changed')
     await lose(ada.id, 'consent.withdrawn', { about: 'https://app.test/client.json' })
     const resources = open()
-    await resources.redis.mark(sayErased(resources, { id: ada.id, external_id: null })!)
+    await resources.redis.mark(erasureForLedger(resources, { id: ada.id, external_id: null })!)
     expect(await restored()).toMatchObject({ erased: 1, setBack: 0, moved: 0, consents: 0 })
     expect(await rowOf(ada)).toBeUndefined()
   })
@@ -357,11 +357,11 @@ describe('After a restore', () => {
     const day = 86_400_000
     // Redis was lost as well, and a minute of the restored Worker has told it what the backup knows.
     await happen(admin, Date.now() - day)
-    expect(await tellLedger(open())).toEqual({ told: 1 })
+    expect(await updateLedger(open())).toEqual({ told: 1 })
     expect((await restored()).warnings).toEqual([silent])
     await lose(admin.id, 'password.changed')
     expect((await restored()).warnings).toEqual([])
-    await tellLedger(open())
+    await updateLedger(open())
     expect((await restored()).warnings).toEqual([])
 
     api = openApi((await freshUpstreams()).bindings)
@@ -375,7 +375,7 @@ describe('After a restore', () => {
     // Its own rows do not count as changes in the backup.
     for (let runs = 0; runs < 2; runs++) {
       expect((await restored(true)).warnings).toEqual([late])
-      await tellLedger(open())
+      await updateLedger(open())
     }
     expect(await historyOf(pia)).toContainEqual(expect.objectContaining({ reason: REASON }))
   })

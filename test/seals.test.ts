@@ -7,8 +7,8 @@ import {
   hashOfDetails,
   hashOfOrigin,
   OPEN_MEMBERS,
+  publishHead,
   sealRestore,
-  tellHead,
 } from '../src/activity/seals.ts'
 import { cleanUp } from '../src/cleanup/service.ts'
 import { openForCron, type Resources } from '../src/context.ts'
@@ -289,7 +289,7 @@ describe('LG3: somebody who controls the database cannot', () => {
   testOfRedis('cut the end off: the newest seal in Redis and in the log shows it', async () => {
     await someHistory()
     await seal(3)
-    await tellHead(open())
+    await publishHead(open())
     const { head } = await verify()
     const [key] = (await api.redis('KEYS', `*:${HEAD_KEY}`)) as string[]
     expect(await api.redis('GET', key!)).toBe(head)
@@ -306,7 +306,7 @@ describe('LG3: somebody who controls the database cannot', () => {
     expect((await verify([head!])).findings).toEqual([expect.stringMatching(/was cut off/)])
     // Nor does clean-up hide it: the seal that it makes instead is not the one that Redis knows.
     await seal(2)
-    await tellHead(open())
+    await publishHead(open())
     expect(await api.redis('GET', key!)).toBe(head)
     expect((await verify([head!])).findings).toContainEqual(expect.stringMatching(/was made anew/))
   })
@@ -330,7 +330,7 @@ describe('LG3: somebody who controls the database cannot', () => {
       expect(findings).toEqual([])
       expect(await open().redis.mget([HEAD_KEY])).toEqual([head])
       await seal()
-      await tellHead(open())
+      await publishHead(open())
       expect(await open().redis.mget([HEAD_KEY])).toEqual([(await verify()).head])
       expect(await restore()).toBeUndefined()
       const notes = await api.sql('SELECT note FROM activity_seals WHERE note IS NOT NULL')

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { anotherAdminRemains, selectLeftWithout } from '../../src/access/can-sign-in.ts'
+import { anotherAdminRemains, selectLockedOut } from '../../src/access/can-sign-in.ts'
 import type { Resources } from '../../src/context.ts'
 import { AppError } from '../../src/http/problem.ts'
 import { passkeys } from '../../src/passkeys/models.ts'
@@ -86,7 +86,7 @@ async function waysIn({ db, config, now }: Resources): Promise<Finding[]> {
   const { admin, left } = await db.read({
     // Excepts nobody: any administrator counts.
     admin: sql<{ remains: 0 | 1 }>`SELECT ${anotherAdminRemains(config, now, '')} AS remains`,
-    left: selectLeftWithout(config, now, LOOKED_AT),
+    left: selectLockedOut(config, now, LOOKED_AT),
   })
   const names = left.slice(0, NAMED).map(({ id }) => id)
   const others = left.length - names.length

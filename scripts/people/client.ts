@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { ImportResult, LineResult } from '../../src/bulk/import/schemas.ts'
-import { MOST_BYTES } from '../../src/bulk/import/schemas.ts'
+import { MAX_BYTES } from '../../src/bulk/import/schemas.ts'
 
 const TRIES = 8
 const LONGEST_PAUSE_MS = 60_000
@@ -90,7 +90,7 @@ function* inBatches(lines: Iterable<Line>): Generator<Line[]> {
   let bytes = 0
   for (const line of lines) {
     const size = Buffer.byteLength(line.json) + 1
-    if (batch.length === ROWS_EACH || (batch.length > 0 && bytes + size > MOST_BYTES)) {
+    if (batch.length === ROWS_EACH || (batch.length > 0 && bytes + size > MAX_BYTES)) {
       yield batch
       batch = []
       bytes = 0
@@ -105,7 +105,7 @@ function* inBatches(lines: Iterable<Line>): Generator<Line[]> {
 const tooLong = (line: number): LineResult => ({
   line,
   status: 'invalid',
-  errors: [{ pointer: '', code: 'too_big', detail: `Is over ${MOST_BYTES / 1024} KB.` }],
+  errors: [{ pointer: '', code: 'too_big', detail: `Is over ${MAX_BYTES / 1024} KB.` }],
 })
 
 /**
@@ -127,7 +127,7 @@ async function sendBatch(
   { isDryRun, includeErased = false }: { isDryRun: boolean; includeErased?: boolean },
 ): Promise<LineResult[]> {
   const [first] = batch
-  if (first && Buffer.byteLength(first.json) > MOST_BYTES) return [tooLong(first.line)]
+  if (first && Buffer.byteLength(first.json) > MAX_BYTES) return [tooLong(first.line)]
   const asked = new URLSearchParams({
     ...(isDryRun && { dry_run: 'true' }),
     ...(includeErased && { include_erased: 'true' }),

@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { detailsAsBytes, detailsIn, membersOf } from '../../src/activity/details.ts'
-import { askErased, type Entry, ledgerUnavailable, readLedger } from '../../src/activity/ledger.ts'
+import { type Entry, findErasedAmong, ledgerUnavailable, readLedger } from '../../src/activity/ledger.ts'
 import { activityLogs } from '../../src/activity/models.ts'
 import { record, recordEach } from '../../src/activity/service.ts'
 import { purgeOne } from '../../src/cleanup/tasks.ts'
@@ -97,7 +97,7 @@ async function findErased(resources: Resources): Promise<User[]> {
     })
     const last = page.at(-1)
     if (!last) return erased
-    const named = await askLedger(() => askErased(resources, page, ({ id }) => ({ id })).answer([]))
+    const named = await askLedger(() => findErasedAmong(resources, page, ({ id }) => ({ id })).answer([]))
     erased.push(...named)
     after = last.id
   }

@@ -14,7 +14,7 @@ const OF_SETUP = ['DOMAIN', 'ADMIN_EMAIL', 'CLOUDFLARE_ACCOUNT_ID', 'ADMIN_PASSW
  * What is known about a deployment, in a file that only its owner can read. Setup writes it whenever it learns more,
  * so secrets are only made once, and a second run continues.
  */
-export function openKept(path: string) {
+export function openBrowserState(path: string) {
   const values: Record<string, string> = {}
   if (existsSync(path)) Object.assign(values, parseEnv(readFileSync(path, 'utf8')))
   return {
@@ -41,7 +41,7 @@ export function openKept(path: string) {
   }
 }
 
-export type Kept = ReturnType<typeof openKept>
+export type Kept = ReturnType<typeof openBrowserState>
 
 function quoted(name: string, value: string): string {
   const quote = ["'", '"', '`'].find((one) => !value.includes(one) && !(one === '"' && value.includes('\\n')))

@@ -2,7 +2,7 @@ import { and, eq, sql } from 'drizzle-orm'
 import type { Context, Next } from 'hono'
 import { apiKeys } from '../api-keys/models.ts'
 import type { Resources } from '../context.ts'
-import { isYoung } from '../database/lag.ts'
+import { replicaMayMiss } from '../database/lag.ts'
 import { build, databaseNow, type Places, prepare, type RowsOf } from '../database/statements.ts'
 import { Refusal } from '../http/problem.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
@@ -13,11 +13,11 @@ import { type Profile, profileColumns, profileOf, userIsActive, users } from '..
 import { MINUTE_MS } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
 import { mustHaveFactor, owesFactor } from './assurance.ts'
+import { runBesideCheck } from './check-beside.ts'
 import { isRead } from './credentials.ts'
 import { factorEnrolmentRequired, insufficientScope } from './errors.ts'
 import type { GivenKey } from './key-tokens.ts'
 import { hasPermission, type Permission, rankFor } from './permissions.ts'
-import { nextOnVerdict } from './verdict.ts'
 
 /** The last use is recorded at most once in this time. */
 export const USED_MS = 5 * MINUTE_MS
@@ -56,7 +56,7 @@ function lookUpKey(resources: Resources, { id, userId, digest }: GivenKey, needs
     piggybacked.settle()
     const [row] = (await piggybacked.rows) as KeyRow[]
     // A lagging replica may not have the key yet, or not its newest secret.
-    const isVerdict = row ? row.is_good === 1 : !isYoung(timeOfId(id), now)
+    const isVerdict = row ? row.is_good === 1 : !replicaMayMiss(timeOfId(id), now)
     const found = isVerdict ? row : (await db.readPrimary(asked)).key[0]
     if (found?.is_good !== 1) throw invalidToken(new Refusal(found ? 'revoked' : 'unknown'))
     const permissions = JSON.parse(found.permissions) as string[]
@@ -95,7 +95,7 @@ function noteUsed(
  * @throws 401 `invalid_token`; 403 `insufficient_scope`, `factor_enrolment_required`; 429
  *   `too_many_requests`.
  */
-export async function enterByKey(
+export async function authenticateKey(
   c: Context,
   next: Next,
   key: GivenKey,
@@ -133,5 +133,5 @@ export async function enterByKey(
   if (onFound) {
     onFound(await assertLive())
     await next()
-  } else await nextOnVerdict(c, next, assertLive)
+  } else await runBesideCheck(c, next, assertLive)
 }

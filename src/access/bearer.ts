@@ -3,7 +3,7 @@ import type { Resources } from '../context.ts'
 import { readText } from '../http/body.ts'
 import { readFields } from '../http/fields.ts'
 import { invalidJson, parseJson } from '../http/json.ts'
-import { mayBeGood, openLinkToken } from '../links/service.ts'
+import { mayBeLive, openLinkToken } from '../links/service.ts'
 import { verifyAnyToken } from '../sessions/access-tokens.ts'
 import { knownDevice, readSessionCookie } from '../sessions/cookie.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
@@ -54,7 +54,7 @@ export async function findBearer(c: Context): Promise<Bearer | undefined> {
   if (device) return { id: `device ${device.deviceId}`, of: markOf(device.userId) }
   const link = openLinkToken(config, given('token'))
   // Mails are limited, so links are too; and few are valid at a time.
-  if (link && mayBeGood(link, now)) return { id: `link ${link.id}` }
+  if (link && mayBeLive(link, now)) return { id: `link ${link.id}` }
   // Apps send one in a form, or ask about one.
   return holderOf(c, given(fields.access_token === undefined ? 'token' : 'access_token'))
 }

@@ -62,7 +62,7 @@ const hasWayIn = (config: Settings, without?: Without): SQL => {
 }
 
 /** A condition: that a user who can get in now still can without one of their factors. */
-export const keepsWayIn = (config: Settings, userId: string, without: Without): SQL =>
+export const canStillSignIn = (config: Settings, userId: string, without: Without): SQL =>
   sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${userId}
     AND (NOT ${hasWayIn(config)} OR ${hasWayIn(config, without)}))`
 
@@ -98,7 +98,7 @@ export interface LeftWithout {
  *
  * @param looked how many users of such providers are looked at. There may be more.
  */
-export function selectLeftWithout(config: Settings, now: number, looked: number) {
+export function selectLockedOut(config: Settings, now: number, looked: number) {
   const asked = config.IDENTITY_PROVIDERS.map(({ id }) => id)
   const isGone = asked.length === 0 ? sql`1` : sql`named.provider NOT IN ${asked}`
   return sql<LeftWithout>`WITH RECURSIVE named (provider) AS (

@@ -22,7 +22,7 @@ import { ACCOUNT, hasPermission, isPermission, outranks, type Permission, rankFo
  * @param permission undefined for what anybody does with their own account.
  * @throws 401 `invalid_token`; 403 `insufficient_scope`, `forbidden`, `factor_enrolment_required`.
  */
-export async function enterAsClient(
+export async function authenticateAppToken(
   c: Context,
   next: Next,
   token: ClientClaims,

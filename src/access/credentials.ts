@@ -2,7 +2,7 @@ import type { Context } from 'hono'
 import type { Resources } from '../context.ts'
 import { AppError, Refusal } from '../http/problem.ts'
 import { type Claims, type ClientClaims, isOfClient, verifyAnyToken } from '../sessions/access-tokens.ts'
-import { bringsSessionCookie, type CookieSession, readSessionCookie, toClaims } from '../sessions/cookie.ts'
+import { type CookieSession, hasSessionCookie, readSessionCookie, toClaims } from '../sessions/cookie.ts'
 import { invalidToken, unauthenticated } from '../sessions/errors.ts'
 import { insufficientScope } from './errors.ts'
 import { type GivenKey, looksLikeKey, readApiKey } from './key-tokens.ts'
@@ -26,8 +26,8 @@ export interface KeyCredentials {
 }
 
 /** Whether there is a bearer token or a session cookie. If both are sent, only the token counts. */
-export const bringsCredentials = (c: Context) =>
-  c.req.header('authorization') !== undefined || bringsSessionCookie(c)
+export const hasCredentials = (c: Context) =>
+  c.req.header('authorization') !== undefined || hasSessionCookie(c)
 
 /** The same, for routes with a permission, where an app, a service or a key may come too. */
 export async function readAnyCredentials(
@@ -64,7 +64,7 @@ export async function readCredentials(
   options: { mayBeExpired?: boolean } = {},
 ): Promise<Credentials> {
   const { config, now } = c.var as Resources
-  if (c.req.header('authorization') !== undefined || !bringsSessionCookie(c))
+  if (c.req.header('authorization') !== undefined || !hasSessionCookie(c))
     return { claims: await verifyOwnToken(c, options) }
   const cookie = readSessionCookie(c, config.keys.session_cookie, now)
   if (!cookie) throw invalidToken(new Refusal('form'))

@@ -21,7 +21,7 @@ export const SAME_CHANGE_MS = 10 * MINUTE_MS
  * How long the former secret stays valid. `means` describes that, and `stolen` what ends at once if it was
  * stolen.
  */
-export const keepFormerSeconds = (means: string, stolen = 'it was stolen') =>
+export const formerSecretSeconds = (means: string, stolen = 'it was stolen') =>
   z
     .int()
     .min(0)
@@ -37,7 +37,7 @@ export const keepFormerSeconds = (means: string, stolen = 'it was stolen') =>
  * @param keepMs more than 0.
  * @param now epoch ms.
  */
-export function formerBeside(
+export function formerSecretColumns(
   { secret_hash, former_secret_hash, former_secret_until: until }: Secrets,
   keepMs: number,
   now: number,

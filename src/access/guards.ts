@@ -7,11 +7,11 @@ import { hashingBusy } from '../passwords/turns.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import type { CookieSession } from '../sessions/cookie.ts'
 import {
-  isHintRight,
+  isHintCurrent,
   lookUpCookie,
   noteSeen,
   type SignedIn,
-  withRightHint,
+  withCurrentHint,
 } from '../sessions/cookie-lookup.ts'
 import { invalidToken, unauthenticated } from '../sessions/errors.ts'
 import { findNear } from '../sessions/near.ts'
@@ -25,13 +25,14 @@ import {
   rateLimitUnavailable,
 } from '../throttle/limits.ts'
 import { type Profile, profileOf } from '../users/models.ts'
-import { enterByKey } from './api-keys.ts'
+import { authenticateKey } from './api-keys.ts'
 import { owesFactor } from './assurance.ts'
 import { type Bearer, findBearer } from './bearer.ts'
-import { enterAsClient } from './clients.ts'
+import { runBesideCheck } from './check-beside.ts'
+import { authenticateAppToken } from './clients.ts'
 import {
-  bringsCredentials,
   type Credentials,
+  hasCredentials,
   isRead,
   readAnyCredentials,
   readCredentials,
@@ -39,8 +40,7 @@ import {
 import { factorEnrolmentRequired, forbidden, insufficientScope, reauthenticationRequired } from './errors.ts'
 import { originNotAllowed } from './origin.ts'
 import { hasPermission, type Permission } from './permissions.ts'
-import { nextOnVerdict } from './verdict.ts'
-import { idOfRepeat, WrongHint } from './wrong-hint.ts'
+import { idOfRetriedRequest, StaleHint } from './stale-hint.ts'
 
 /** Who is asking: what their access token says, verified. */
 export type Actor = Claims
@@ -62,7 +62,7 @@ export const signedIn = documented(
     const credentials = await readAnyCredentials(c)
     if ('key' in credentials) throw insufficientScope()
     return 'client' in credentials
-      ? enterAsClient(c, next, credentials.client)
+      ? authenticateAppToken(c, next, credentials.client)
       : authenticate(c, next, { credentials })
   }),
   { security: 'signed_in', problems: [...SIGNED_IN_PROBLEMS, factorEnrolmentRequired] },
@@ -86,9 +86,9 @@ export const signedInToEnrol = documented(
  * Reads an access token if there is one, as `c.var.actor`, on routes that others may use as well. A handler
  * that relies on it must have `tokenIsLive` in the condition of its write.
  */
-export const perhapsSignedIn = documented(
+export const optionalToken = documented(
   createMiddleware<AppEnv & { Variables: { actor: Actor | undefined } }>(async (c, next) => {
-    c.set('actor', bringsCredentials(c) ? (await readCredentials(c)).claims : undefined)
+    c.set('actor', hasCredentials(c) ? (await readCredentials(c)).claims : undefined)
     await next()
   }),
   { problems: [invalidToken, insufficientScope, originNotAllowed] },
@@ -98,12 +98,12 @@ export const perhapsSignedIn = documented(
 export const signedInWithProfile = documented(
   createMiddleware<ActorEnv & { Variables: { self: Profile } }>(async (c, next) => {
     const credentials = await readAnyCredentials(c)
-    if ('client' in credentials) return enterAsClient(c, next, credentials.client)
+    if ('client' in credentials) return authenticateAppToken(c, next, credentials.client)
     // A key may always ask whose it is, whatever its permissions.
     if ('key' in credentials)
-      return enterByKey(c, next, credentials.key, undefined, (profile) => c.set('self', profile))
+      return authenticateKey(c, next, credentials.key, undefined, (profile) => c.set('self', profile))
     const { claims, cookie } = await enter(c, credentials)
-    const options = { isFresh: asksForFresh(c) }
+    const options = { isFresh: asksForNoCache(c) }
     c.set(
       'self',
       await (cookie
@@ -120,13 +120,13 @@ export const signedInWithProfile = documented(
 )
 
 /** A client that has just changed something asks for no cached copy (RFC 9111 section 5.2.1.4). */
-export const asksForFresh = (c: Context) =>
+export const asksForNoCache = (c: Context) =>
   /(^|,)\s*no-cache\s*(,|$)/i.test(c.req.header('cache-control') ?? '')
 
 /** Lets everybody in. If there is an access token, it must be valid, and is `c.var.actor`. */
-export const whoeverAsks = documented(
+export const optionallySignedIn = documented(
   createMiddleware<AppEnv & { Variables: { actor?: Actor } }>((c, next) =>
-    bringsCredentials(c) ? authenticate(c as Context<ActorEnv>, next) : next(),
+    hasCredentials(c) ? authenticate(c as Context<ActorEnv>, next) : next(),
   ),
   { problems: [invalidToken, factorEnrolmentRequired] },
 )
@@ -136,9 +136,9 @@ export const requirePermission = (permission: Permission) =>
   documented(
     createMiddleware<ActorEnv>(async (c, next) => {
       const credentials = await readAnyCredentials(c)
-      if ('key' in credentials) return enterByKey(c, next, credentials.key, permission)
+      if ('key' in credentials) return authenticateKey(c, next, credentials.key, permission)
       return 'client' in credentials
-        ? enterAsClient(c, next, credentials.client, permission)
+        ? authenticateAppToken(c, next, credentials.client, permission)
         : authenticate(c, next, { permission, credentials })
     }),
     { security: permission, problems: [...SIGNED_IN_PROBLEMS, factorEnrolmentRequired, forbidden] },
@@ -166,7 +166,7 @@ async function authenticate(
     const { amr } = await assertLive()
     if (owesFactor(SECOND_FACTOR, actor.role, JSON.parse(amr))) throw factorEnrolmentRequired()
   }
-  await nextOnVerdict(c, next, assertLive)
+  await runBesideCheck(c, next, assertLive)
 }
 
 /** Reads the credentials, and counts the request. */
@@ -193,9 +193,9 @@ function checkCookie(c: Context, claims: Claims, cookie: CookieSession) {
   return async (): Promise<SignedIn> => {
     const user = await find()
     if (!user) throw invalidToken(new Refusal('unknown'))
-    if (!isHintRight(cookie, user)) {
-      if (idOfRepeat(c)) throw invalidToken(new Refusal('meanwhile'))
-      throw new WrongHint(withRightHint(cookie, user))
+    if (!isHintCurrent(cookie, user)) {
+      if (idOfRetriedRequest(c)) throw invalidToken(new Refusal('meanwhile'))
+      throw new StaleHint(withCurrentHint(cookie, user))
     }
     if (user.turn !== cookie.turn && reliesOnTurn(claims)) throw reauthenticationRequired()
     noteSeen(resources, cookie, user)
@@ -207,7 +207,7 @@ function checkCookie(c: Context, claims: Claims, cookie: CookieSession) {
  * Needs an access token that we issued, even if it has expired or been revoked: for logging out, which has to
  * work when repeated.
  */
-export const onceSignedIn = documented(
+export const anyIssuedToken = documented(
   createMiddleware<ActorEnv>(async (c, next) => {
     c.set('actor', (await readCredentials(c, { mayBeExpired: true })).claims)
     await next()

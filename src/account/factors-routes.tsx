@@ -16,12 +16,12 @@ import { recentlyConfirmed } from '../pages/again.ts'
 import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
 import { toDay } from '../pages/format.ts'
 import { form, sessionOf } from '../pages/forms.ts'
-import { assertSayable, respond } from '../pages/respond.ts'
+import { assertShowable, respond } from '../pages/respond.ts'
 import { type PageEnv, signedInPage } from '../pages/session.ts'
-import { type Outcome, orSay } from '../pages/submit.ts'
+import { type Outcome, orExplain } from '../pages/submit.ts'
 import { RegisterPasskey, RenamePasskey } from '../passkeys/schemas.ts'
 import { beginPasskey, registerPasskey, removePasskey, renamePasskey } from '../passkeys/service.ts'
-import { outliveCopies } from '../sessions/cookie.ts'
+import { replaceSessionCookie } from '../sessions/cookie.ts'
 import { NewPasskeyPage, RecoveryCodesPage, SetUpAppPage } from './factors.tsx'
 
 const PAGE = '/account/security'
@@ -30,7 +30,7 @@ const recent = recentlyConfirmed(PAGE)
 
 /** What a form of these pages refused: shown beside its field where it has one. */
 async function outcomeOf(c: Context<PageEnv>, error: unknown, field: string): Promise<Outcome> {
-  assertSayable(c, error)
+  assertShowable(c, error)
   const { view } = await c.var.signedIn()
   const text = problemText(view, error)
   const errors = error.errors
@@ -90,7 +90,7 @@ async function showCodes(c: Context<PageEnv>, codes: readonly string[]) {
 export const accountFactorRoutes = new Hono<PageEnv>()
   .use('/account/security/*', signedInPage(undefined, { mayOweFactor: true }))
   .post('/account/security/totp', recent, ours, (c) =>
-    orSay(c, PAGE, async () => {
+    orExplain(c, PAGE, async () => {
       const requestToken = await mailFirst(c)
       return setUpApp(c, await beginTotp(c.var, c.var.actor), requestToken)
     }),
@@ -101,23 +101,25 @@ export const accountFactorRoutes = new Hono<PageEnv>()
     try {
       const input = validate(ConfirmTotp(), { code: code.replace(/\s/g, ''), ...mail })
       const { recovery_codes } = await confirmTotp(c.var, c.var.actor, input)
-      outliveCopies(c, c.var.actor)
+      replaceSessionCookie(c, c.var.actor)
       return await showCodes(c, recovery_codes)
     } catch (error) {
       const outcome = await outcomeOf(c, error, 'code')
-      return orSay(c, PAGE, async () =>
+      return orExplain(c, PAGE, async () =>
         setUpApp(c, await beginTotpAgain(c.var, c.var.actor), request_token, outcome, statusOf(error)),
       )
     }
   })
   .post('/account/security/totp/remove', recent, ours, (c) =>
-    orSay(c, PAGE, async () => {
-      if (await removeTotp(c.var, c.var.actor)) outliveCopies(c, c.var.actor)
+    orExplain(c, PAGE, async () => {
+      if (await removeTotp(c.var, c.var.actor)) replaceSessionCookie(c, c.var.actor)
       return c.redirect(`${PAGE}?done=removed`, 303)
     }),
   )
   .post('/account/security/recovery_codes', recent, ours, (c) =>
-    orSay(c, PAGE, async () => showCodes(c, (await renewRecoveryCodes(c.var, c.var.actor)).recovery_codes)),
+    orExplain(c, PAGE, async () =>
+      showCodes(c, (await renewRecoveryCodes(c.var, c.var.actor)).recovery_codes),
+    ),
   )
   .post('/account/security/recovery_codes/download', ours, async (c) => {
     const { view, user } = await c.var.signedIn()
@@ -128,7 +130,7 @@ export const accountFactorRoutes = new Hono<PageEnv>()
     })
   })
   .post('/account/security/passkeys/new', recent, ours, (c) =>
-    orSay(c, PAGE, async () => newPasskey(c, await mailFirst(c))),
+    orExplain(c, PAGE, async () => newPasskey(c, await mailFirst(c))),
   )
   .post('/account/security/passkeys', recent, ours, async (c) => {
     const { challenge_id, credential = '', name = '', request_token, mail_code } = c.var.fields
@@ -141,26 +143,26 @@ export const accountFactorRoutes = new Hono<PageEnv>()
         ...mail,
       })
       const { recovery_codes } = await registerPasskey(c.var, c.var.actor, input)
-      outliveCopies(c, c.var.actor)
+      replaceSessionCookie(c, c.var.actor)
       return await showCodes(c, recovery_codes)
     } catch (error) {
       const outcome = await outcomeOf(c, error, 'name')
-      return orSay(c, PAGE, () =>
+      return orExplain(c, PAGE, () =>
         newPasskey(c, request_token, { ...outcome, values: { name } }, statusOf(error)),
       )
     }
   })
   .post('/account/security/passkeys/:id/rename', recent, ours, (c) =>
-    orSay(c, PAGE, async () => {
+    orExplain(c, PAGE, async () => {
       const input = validate(RenamePasskey(), { name: c.var.fields.name ?? '' })
       await renamePasskey(c.var, c.var.actor, c.req.param('id'), input)
       return c.redirect(`${PAGE}?done=renamed`, 303)
     }),
   )
   .post('/account/security/passkeys/:id/remove', recent, ours, (c) =>
-    orSay(c, PAGE, async () => {
+    orExplain(c, PAGE, async () => {
       await removePasskey(c.var, c.var.actor, c.req.param('id'))
-      outliveCopies(c, c.var.actor)
+      replaceSessionCookie(c, c.var.actor)
       return c.redirect(`${PAGE}?done=removed`, 303)
     }),
   )

@@ -8,9 +8,9 @@ import { failingPage } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
 import type { PageEnv } from '../pages/session.ts'
-import { orSay } from '../pages/submit.ts'
-import { outliveCopies } from '../sessions/cookie.ts'
-import { GoOnPage } from '../signin/ways/provider-pages.tsx'
+import { orExplain } from '../pages/submit.ts'
+import { replaceSessionCookie } from '../sessions/cookie.ts'
+import { GoOnPage } from '../signin/methods/provider-pages.tsx'
 
 const PAGE = '/account/security'
 const recent = recentlyConfirmed(PAGE)
@@ -40,9 +40,9 @@ export const accountIdentityRoutes = new Hono<PageEnv>()
     )
   })
   .post('/account/security/identities/:id/remove', recent, ours, owingNone, (c) =>
-    orSay(c, PAGE, async () => {
+    orExplain(c, PAGE, async () => {
       await unlinkIdentity(c.var, c.var.actor, c.req.param('id'))
-      outliveCopies(c, c.var.actor)
+      replaceSessionCookie(c, c.var.actor)
       return c.redirect(`${PAGE}?done=disconnected`, 303)
     }),
   )

@@ -11,7 +11,7 @@ import { failingPage } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
 import { limitedList, type PageEnv, signedInPage } from '../pages/session.ts'
-import { doneMessage, type Outcome, saidUnder, submit } from '../pages/submit.ts'
+import { doneMessage, messageFor, type Outcome, submit } from '../pages/submit.ts'
 import { knownPasskeys } from '../passkeys/service.ts'
 import { changePassword } from '../recovery/change-password.ts'
 import { requestEmailChange } from '../recovery/email-change.ts'
@@ -21,12 +21,12 @@ import {
   clearSessionCookie,
   knownDevice,
   moveSessionCookie,
-  outliveCopies,
   rememberDevice,
+  replaceSessionCookie,
 } from '../sessions/cookie.ts'
 import { listOwnSessions } from '../sessions/service.ts'
-import { onwardsOf, rememberOnwards } from '../signin/asker-cookie.ts'
-import { onwardsIn } from '../signin/targets.ts'
+import { recallContinuation, rememberContinuation } from '../signin/asker-cookie.ts'
+import { readContinuation } from '../signin/targets.ts'
 import { changeUser } from '../users/change.ts'
 import { exportUser } from '../users/export.ts'
 import { deleteMe, endingOtherSessions, updatingSelf } from '../users/me.ts'
@@ -60,11 +60,11 @@ const profile = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200)
 /** Where somebody was going before they were asked to add a factor. */
 function onwardsFrom(c: Context<PageEnv>): string | undefined {
   const { done, ...query } = c.req.query()
-  const on = onwardsIn(query)
+  const on = readContinuation(query)
   // A form that was sent here names no destination, and must not clear the one that is kept.
-  if (done === 'owed' && on.to) rememberOnwards(c, on, c.var.actor.sub)
+  if (done === 'owed' && on.to) rememberContinuation(c, on, c.var.actor.sub)
   const isDue = done === 'added' && mustHaveFactor(c.var.config.SECOND_FACTOR, c.var.actor.role!)
-  return isDue ? onwardsOf(c, c.var.actor.sub).to : undefined
+  return isDue ? recallContinuation(c, c.var.actor.sub).to : undefined
 }
 
 const security = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) => {
@@ -75,7 +75,7 @@ const security = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200
     c.var.signedIn(),
   ])
   const { account, factors: texts, common } = view.texts
-  const problem = saidUnder(common.problems, c.req.query('problem'))
+  const problem = messageFor(common.problems, c.req.query('problem'))
   const isOwed = c.req.query('done') === 'owed'
   // Adding a first factor takes a mailed code.
   const isUnproved =
@@ -243,7 +243,7 @@ export const accountRoutes = new Hono<PageEnv>()
   })
   .post('/account/sessions/others', recentlyConfirmed('/account/sessions'), ours, async (c) => {
     const user = await changeUser(c.var, c.var.actor.sub, endingOtherSessions(c.var))
-    outliveCopies(c, c.var.actor, { epoch: user.token_epoch })
+    replaceSessionCookie(c, c.var.actor, { epoch: user.token_epoch })
     return c.redirect('/account/sessions?done=all', 303)
   })
   .get('/account/activity', limitedList, async (c) => {

@@ -25,7 +25,7 @@ const changes = () => ({
 const shapes = () => ({
   role: { role: word() },
   created: { role: word(), import_id: id() },
-  /** `ids` is only sent to webhooks: see tellWhoIsImported. */
+  /** `ids` is only sent to webhooks: see addImportedIds. */
   import: { count: count(), ids: word() },
   exported: { list: word(), hashes: untold() },
   changes: { ...changes(), role: change() },

@@ -78,7 +78,7 @@ const marksOf = (config: Config, digests: readonly string[]) =>
   new Map(digests.map((digest) => [erasedKey(digest), lifetimeOf(config)]))
 
 /** For the batch of an erasure: records that the ledger has to be told. */
-export const oweErasure = (config: Config, person: Erased, isDone: SQL): Statement[] =>
+export const enqueueErasure = (config: Config, person: Erased, isDone: SQL): Statement[] =>
   config.BACKUPS_KEPT_DAYS === 0
     ? []
     : [
@@ -87,7 +87,10 @@ export const oweErasure = (config: Config, person: Erased, isDone: SQL): Stateme
       ]
 
 /** After the batch of an erasure: what to tell Redis in the call that is made anyway. */
-export function sayErased({ config, origin }: Resources, person: Erased): Map<string, number> | undefined {
+export function erasureForLedger(
+  { config, origin }: Resources,
+  person: Erased,
+): Map<string, number> | undefined {
   if (config.BACKUPS_KEPT_DAYS === 0) return undefined
   const digests = ownDigests(config, person)
   log('info', { code: 'ledger', erased: digests, request_id: origin.requestId })
@@ -166,7 +169,7 @@ interface Reading {
  * emptied is told all that the history knows. Undefined if there is nothing to tell, or Redis is away: then
  * the next run tells it.
  */
-export async function tellLedger(resources: Resources): Promise<object | undefined> {
+export async function updateLedger(resources: Resources): Promise<object | undefined> {
   const { config, redis, origin } = resources
   if (config.BACKUPS_KEPT_DAYS === 0) return undefined
   const [place] = (await redis.mget([PLACE_KEY], 'marks')) ?? []
@@ -296,7 +299,7 @@ export const ledgerUnavailable = () =>
  *
  * @throws 503 `ledger_unavailable` if Redis is away.
  */
-export function askErased<T>(
+export function findErasedAmong<T>(
   { config, redis }: Pick<Resources, 'config' | 'redis'>,
   people: readonly T[],
   namesOf: (person: T) => Partial<Erased>,

@@ -134,7 +134,7 @@ const agedIn = (kind: Kind) =>
  * A condition on rows of history: that they have expired with their seal. If nothing is sealed, all may go. The kind
  * is that of the seal: another version of the program that runs alongside may count an action as the other kind.
  */
-export const hasAged = ({ config }: Resources): SQL =>
+export const hasExpiredWithSeal = ({ config }: Resources): SQL =>
   config.HISTORY_KEY.length === 0
     ? sql`1`
     : sql`EXISTS (SELECT 1 FROM ${activityProofs} AS proof JOIN ${activitySeals} AS own ON own.number = proof.seal
@@ -260,7 +260,7 @@ export async function sealRestore({ config, db, redis }: Resources): Promise<str
     last: selectNewestSeal,
     kept: sql<Seal>`SELECT * FROM ${activitySeals} WHERE number = ${Number.parseInt(known, 10) || 0} OR note = ${known}`,
   })
-  if (kept.some((seal) => isKnownAs(seal, known))) return undefined
+  if (kept.some((seal) => matchesPublishedHead(seal, known))) return undefined
   if (!kept.some(({ note }) => note === known)) {
     const seal = makeSeal(historyKeys(config.HISTORY_KEY), last[0], {
       kind: 'restored',
@@ -283,7 +283,7 @@ export async function sealRestore({ config, db, redis }: Resources): Promise<str
   })
   if (noted.length === 0)
     throw new Error('The history was sealed meanwhile, so no new chain of seals was started. Run this again.')
-  if (!(await keepHead({ redis }, `${head[0]!.number}.${head[0]!.head}`)))
+  if (!(await storeHead({ redis }, `${head[0]!.number}.${head[0]!.head}`)))
     throw new Error('Redis did not take the newest seal, and would miss the lost one. Run this again.')
   return known
 }
@@ -307,7 +307,7 @@ const newSalt = () => randomBytes(16).toString('base64url')
  * Publishes the newest seal where write access to the database cannot undo it: in the log and in Redis. If
  * the one in Redis is missing from the database, Redis keeps it, so that newer seals do not hide the loss.
  */
-export async function tellHead({ db, redis, config, origin }: Resources): Promise<void> {
+export async function publishHead({ db, redis, config, origin }: Resources): Promise<void> {
   if (config.HISTORY_KEY.length === 0) return
   const replies = await redis.mget([HEAD_KEY], 'marks')
   const known = replies?.[0]
@@ -318,18 +318,18 @@ export async function tellHead({ db, redis, config, origin }: Resources): Promis
     >`SELECT head FROM ${activitySeals} WHERE number = ${Number.parseInt(known ?? '', 10) || 0}`,
   })
   const request_id = origin.requestId
-  const isCutOff = known != null && !isKnownAs(kept[0], known)
+  const isCutOff = known != null && !matchesPublishedHead(kept[0], known)
   if (isCutOff) log('error', { code: 'history_cut_off', known, request_id })
   if (!last[0]) return
   const { number, head } = last[0]
   log('info', { code: 'history_sealed', number, head, request_id })
   // If Redis did not answer, it may hold a seal that was not checked.
-  if (replies && !isCutOff) await keepHead({ redis }, `${number}.${head}`)
+  if (replies && !isCutOff) await storeHead({ redis }, `${number}.${head}`)
 }
 
 /** Whether a seal is the one that is known outside the database as `<number>.<head>`. */
-export const isKnownAs = (seal: Pick<Seal, 'head'> | undefined, known: string) =>
+export const matchesPublishedHead = (seal: Pick<Seal, 'head'> | undefined, known: string) =>
   seal !== undefined && known.split('.')[1] === seal.head
 
-export const keepHead = ({ redis }: Pick<Resources, 'redis'>, head: string) =>
+export const storeHead = ({ redis }: Pick<Resources, 'redis'>, head: string) =>
   redis.put(HEAD_KEY, head, HEAD_KEPT_MS, 'marks')

@@ -122,7 +122,7 @@ export function pageOfHistory({ config }: Resources, reader: Reader, filter: Lis
       const page = toPage(config, list, { read: rows, limit, place, positionOf: ({ id }) => [id] })
       const data = page.rows.flatMap(
         ({ subject_role, subject_deleted_at, actor_role, subject_name: _, actor_name: _name, ...read }) => {
-          const seen = visibleTo(reader, asRead(read), { subject_role, subject_deleted_at, actor_role })
+          const seen = visibleTo(reader, decodeRow(read), { subject_role, subject_deleted_at, actor_role })
           return seen ? [toActivity(seen)] : []
         },
       )
@@ -157,7 +157,7 @@ export async function listOwnActivity(
 }
 
 /** Decodes a row whose texts were read as bytes. Invalid UTF-8 becomes replacement characters. */
-export const asRead = (row: Read): ActivityLog =>
+export const decodeRow = (row: Read): ActivityLog =>
   Object.fromEntries(
     Object.entries(withTexts(row)).map(([name, text]) => [
       name,

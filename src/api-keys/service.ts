@@ -1,6 +1,6 @@
 import { and, desc, eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { formerBeside } from '../access/former-secrets.ts'
+import { formerSecretColumns } from '../access/former-secrets.ts'
 import { requireRecentLogin } from '../access/guards.ts'
 import { makeApiKey } from '../access/key-tokens.ts'
 import { hasPermission } from '../access/permissions.ts'
@@ -153,7 +153,7 @@ export async function rotateApiKey(
   const { key, digest } = makeApiKey(config, id, actor.sub)
   const set = {
     secret_hash: digest,
-    ...formerBeside(row, FORMER_MS, now),
+    ...formerSecretColumns(row, FORMER_MS, now),
     session_id: actor.sid,
     amr,
     rotated_at: now,

@@ -11,7 +11,7 @@ import { idleEndOnUse, privileged } from '../sessions/lifetimes.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { whileDoubting } from '../sessions/near.ts'
 import { openRefreshToken } from '../sessions/refresh-tokens.ts'
-import { endAppsOf, revokeSessions } from '../sessions/service.ts'
+import { endAppSessions, revokeSessions } from '../sessions/service.ts'
 import { assertWithin } from '../throttle/limits.ts'
 import { networkOf } from '../throttle/networks.ts'
 import { userIsActive, users } from '../users/models.ts'
@@ -204,7 +204,7 @@ async function endStolenSession(
       {
         history: record(resources, event, isOpen),
         ending: revokeSessions(resources.now, 'reuse_detected', and(isThis, isDone)),
-        apps: endAppsOf(resources.now, session.user_id),
+        apps: endAppSessions(resources.now, session.user_id),
         owed: selectIsOwed(),
       },
       isDone,

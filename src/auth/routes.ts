@@ -1,5 +1,5 @@
 import { reauthenticationRequired } from '../access/errors.ts'
-import { limitHashing, onceSignedIn, signedIn, signedInHere, signedInToEnrol } from '../access/guards.ts'
+import { anyIssuedToken, limitHashing, signedIn, signedInHere, signedInToEnrol } from '../access/guards.ts'
 import { challengeSpent } from '../challenges/errors.ts'
 import { CHALLENGE_LIFETIME, MAX_TRIES } from '../challenges/service.ts'
 import type { AppEnv } from '../context.ts'
@@ -35,13 +35,13 @@ import {
   writeConflict,
 } from '../users/errors.ts'
 import { toUser } from '../users/schemas.ts'
-import { requestMailedProof } from './again/mailed-proof.ts'
-import { beginReauthentication, reauthenticate, toFreshToken } from './again/reauthenticate.ts'
 import * as errors from './errors.ts'
 import { answerSignedIn, noCookieForOthers } from './keep-signed-in.ts'
 import { logIn } from './login.ts'
 import { endMySession, logOut, logOutAll } from './logout.ts'
 import { beginPasskeyLogin, provePasskey } from './passkey-login.ts'
+import { requestMailedProof } from './reauthentication/mailed-proof.ts'
+import { beginReauthentication, freshAccessToken, reauthenticate } from './reauthentication/reauthenticate.ts'
 import { refresh } from './refresh.ts'
 import {
   LogIn,
@@ -203,7 +203,7 @@ export const authRoutes = new Hono<AppEnv>()
       responses: { 204: null },
       responseHeaders: { 204: { 'Clear-Site-Data': 'Makes a browser forget what it kept.' } },
     }),
-    onceSignedIn,
+    anyIssuedToken,
     async (c) => {
       await logOut(c.var, c.var.actor)
       clearOwnCookie(c, c.var.actor)
@@ -300,7 +300,7 @@ export const authRoutes = new Hono<AppEnv>()
     limitHashing,
     async (c) => {
       const proven = await reauthenticate(c.var, c.var.actor, c.var.body)
-      if (c.var.actor.turn === undefined) return c.json(await toFreshToken(c.var, c.var.actor, proven))
+      if (c.var.actor.turn === undefined) return c.json(await freshAccessToken(c.var, c.var.actor, proven))
       moveSessionCookie(c, { turn: proven.turn, auth_time: Math.floor(proven.provedAt / 1000) })
       return c.json({ user: toUser(proven.user) })
     },

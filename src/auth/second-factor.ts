@@ -28,7 +28,7 @@ import { isActive, selectUsers, type User, users } from '../users/models.ts'
 import { arriving } from './arrival.ts'
 import type { SecondFactor } from './schemas.ts'
 import type { Proven, Used } from './start-session.ts'
-import { openAbout } from './start-session.ts'
+import { readAbout } from './start-session.ts'
 
 /** What a browser needs to answer the challenge of a login with a passkey. Throws 401 `challenge_spent`. */
 export async function beginSecondFactor(resources: Resources, challenge: string): Promise<PasskeyOptions> {
@@ -57,7 +57,7 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
   const challenge = openChallenge(config, 'login', input.challenge, now)
   if (!challenge?.userId) throw challengeSpent(new Refusal('challenge'))
   const { userId } = challenge
-  const { epoch, proofs, ...password } = openAbout(challenge.about)
+  const { epoch, proofs, ...password } = readAbout(challenge.about)
   const hash = hashRecoveryCode(userId, 'recovery_code' in input ? input.recovery_code : '')
   const isThisCode = and(eq(recoveryCodes.user_id, userId), eq(recoveryCodes.hash, hash))
   // Nobody guesses a recovery code, so a right one is not counted: a row less to write, and a row less to

@@ -6,7 +6,7 @@ import { makeSignupToken } from '../links/signup-tokens.ts'
 import { type MailRequested, openMailRequest } from '../mail/limits.ts'
 import { enqueueAsked, sendAfterwards } from '../mail/outbox.ts'
 import { assertHuman } from '../throttle/bot-challenge.ts'
-import { assertMaySignUp, insertUser, joinerIsBlocked, makeUserRow } from '../users/create.ts'
+import { assertMaySignUp, insertUser, makeUserRow, signupIsBlocked } from '../users/create.ts'
 import { emailTaken, signupBlocked } from '../users/errors.ts'
 import { emailIsTaken, userIsActive, users } from '../users/models.ts'
 import { toUser } from '../users/schemas.ts'
@@ -46,13 +46,13 @@ export async function signUp(
   // A sign-up counts as a request for a mail, whoever owns the address. Without a mailer, sign-ups are
   // counted all the same.
   const { mayAsk } = asked
-  const isTaken = emailIsTaken(emailNormalized)
+  const isAccepted = emailIsTaken(emailNormalized)
   // Checked again: a lagging replica may have missed a block, and hashing takes time.
-  const blocked = joinerIsBlocked(resources, input.email)
+  const blocked = signupIsBlocked(resources, input.email)
   const isLet = sql`${mayAsk} AND NOT ${blocked}`
-  const mayClaim = isSecret ? isLet : sql`${isLet} AND NOT ${isTaken}`
+  const mayClaim = isSecret ? isLet : sql`${isLet} AND NOT ${isAccepted}`
   const once = openIdempotency(resources, request, row.id, answer, mayClaim, isSecret ? 202 : 201)
-  const creation = insertUser(resources, row, sql`${once.isFirst} AND NOT ${isTaken}`, {
+  const creation = insertUser(resources, row, sql`${once.isFirst} AND NOT ${isAccepted}`, {
     action: 'user.signed_up',
     actorId: row.id,
   })
@@ -104,7 +104,7 @@ async function assertMayAsk(
   const asked = openMailRequest(resources, { kind: 'verify_email', emailNormalized: normalizeEmail(email) })
   const read = await resources.db.read({
     spent: asked.spent,
-    blocked: sql<{ is: 0 | 1 }>`SELECT ${joinerIsBlocked(resources, email)} AS "is"`,
+    blocked: sql<{ is: 0 | 1 }>`SELECT ${signupIsBlocked(resources, email)} AS "is"`,
     ...recallOf(request),
   })
   // A request that was answered before gets the same answer.

@@ -22,7 +22,7 @@ import { accessTokenSeconds, lifetimeOf, SHORT_MS } from '../sessions/lifetimes.
 import { type Session, sessions } from '../sessions/models.ts'
 import { publishDoubts } from '../sessions/near.ts'
 import { makeRefreshToken } from '../sessions/refresh-tokens.ts'
-import { beginning, revokeSurplusSessions } from '../sessions/service.ts'
+import { revokeSurplusSessions, sessionDefaults } from '../sessions/service.ts'
 import type { KnownDevice } from '../throttle/devices.ts'
 import { MAX_FAILURES_IN_A_ROW, NO_FAILURES } from '../throttle/service.ts'
 import { endDisabling } from '../users/change.ts'
@@ -93,7 +93,7 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
   const lifetimeMs =
     keeping.cookie && keeping.remember === false ? Math.min(SHORT_MS, absoluteMs) : absoluteMs
   const session = {
-    ...beginning(resources, row.id),
+    ...sessionDefaults(resources, row.id),
     idle_expires_at: sql`${databaseNow} + ${Math.min(idleMs, lifetimeMs)}`,
     expires_at: sql`${databaseNow} + ${lifetimeMs}`,
     proved_at: proven.provenAt ?? null,
@@ -247,7 +247,7 @@ export async function toTokens(
 const aboutOf = ({ user, proofs, needsBetterPassword }: Proven) =>
   [user.token_epoch, proofs.join('-'), ...(needsBetterPassword ? ['weak'] : [])].join('.')
 
-export function openAbout(about: string) {
+export function readAbout(about: string) {
   const [epoch, proofs, weak] = about.split('.') as [string, string, string?]
   return {
     epoch: Number(epoch),

@@ -11,11 +11,11 @@ import type { Acting } from '../users/change.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { Id } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
-import { ManyIds, MOST_AT_ONCE } from './schemas.ts'
+import { MAX_AT_ONCE, ManyIds } from './schemas.ts'
 
 const InviteMany = lazy(() =>
   z
-    .strictObject({ invitations: z.array(CreateInvitation()).min(1).max(MOST_AT_ONCE) })
+    .strictObject({ invitations: z.array(CreateInvitation()).min(1).max(MAX_AT_ONCE) })
     .meta({ id: 'InviteMany' }),
 )
 const ChangeInvitations = lazy(() =>

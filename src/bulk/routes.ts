@@ -10,7 +10,7 @@ import { FILE } from '../users/routes/responses.ts'
 import { changeInBulk } from './change.ts'
 import { ExportActivity, ExportUsers, exportActivity, exportUsers, WHOLE } from './export.ts'
 import { readLines } from './import/lines.ts'
-import { ImportedUser, ImportQuery, ImportResult, MOST_BYTES, TYPES } from './import/schemas.ts'
+import { ImportedUser, ImportQuery, ImportResult, MAX_BYTES, TYPES } from './import/schemas.ts'
 import { importUsers } from './import/service.ts'
 import { BulkInvitations, InvitationsInBulk, inviteInBulk } from './invitations.ts'
 import { file } from './rows.ts'
@@ -61,7 +61,7 @@ export const bulkRoutes = new Hono<AppEnv>()
     }),
     requirePermission('users:import'),
     query(ImportQuery),
-    rows({ types: TYPES, schema: ImportedUser, most: MOST_BYTES }),
+    rows({ types: TYPES, schema: ImportedUser, most: MAX_BYTES }),
     async (c) => {
       const { type, text } = c.var.text
       return c.json(await importUsers(c.var, readLines(type, text), c.var.query))

@@ -6,14 +6,14 @@ import { lazy, type Of } from '../values/lazy.ts'
 /** The actions that can be applied to many users at once. */
 const BULK_ACTIONS = ['disable', 'enable', 'end_sessions', 'delete'] as const
 export type BulkAction = (typeof BULK_ACTIONS)[number]
-export const MOST_AT_ONCE = 100
+export const MAX_AT_ONCE = 100
 
 /** Ids without duplicates, in the given order. */
 export const ManyIds = lazy(() =>
   z
     .array(IdInput())
     .min(1)
-    .max(MOST_AT_ONCE)
+    .max(MAX_AT_ONCE)
     .transform((ids) => [...new Set(ids)]),
 )
 

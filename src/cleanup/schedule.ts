@@ -1,5 +1,5 @@
-import { tellLedger } from '../activity/ledger.ts'
-import { tellHead } from '../activity/seals.ts'
+import { updateLedger } from '../activity/ledger.ts'
+import { publishHead } from '../activity/seals.ts'
 import { countDays } from '../activity/stats.ts'
 import type { Resources } from '../context.ts'
 import { logFailure } from '../http/log.ts'
@@ -16,7 +16,7 @@ export interface Job {
 /** Clean-up, then the newest seal and the daily numbers. A failure of those two is no failure of clean-up. */
 async function cleanUpAndCount(resources: Resources): Promise<object | undefined> {
   const done = await cleanUp(resources)
-  if (done?.removed.history_sealed) await logFailure(tellHead(resources), resources.origin.requestId)
+  if (done?.removed.history_sealed) await logFailure(publishHead(resources), resources.origin.requestId)
   await logFailure(countDays(resources), resources.origin.requestId)
   return done
 }
@@ -30,7 +30,7 @@ async function deliver(resources: Resources): Promise<object | undefined> {
   const [mail] = await Promise.allSettled([deliverDue(resources)])
   const [owed] = await Promise.allSettled([resources.deliverOwed('cron')])
   const [events] = await Promise.allSettled([resources.deliverEvents('cron')])
-  const [ledger] = await Promise.allSettled([tellLedger(resources)])
+  const [ledger] = await Promise.allSettled([updateLedger(resources)])
   const failed = [mail, owed, events, ledger].find((end) => end.status === 'rejected')
   if (failed) throw failed.reason
   return {

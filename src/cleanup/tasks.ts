@@ -1,7 +1,7 @@
 import { type SQL, sql, type Table } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { ACTIONS, type Action, activityLogs } from '../activity/models.ts'
-import { hasAged, sealing } from '../activity/seals.ts'
+import { hasExpiredWithSeal, sealing } from '../activity/seals.ts'
 import { record } from '../activity/service.ts'
 import { apiKeys } from '../api-keys/models.ts'
 import { challenges } from '../challenges/models.ts'
@@ -209,7 +209,7 @@ function emptyNewestDelivery(now: number): Task {
 function oldHistory(resources: Resources, kind: 'noise' | 'security', before: number): Task {
   const actions = Object.keys(ACTIONS).filter((action) => ACTIONS[action as Action] === kind)
   const areOver = actions.map(
-    (action) => sql`action = ${action} AND id < ${firstIdAt(before)} AND ${hasAged(resources)}`,
+    (action) => sql`action = ${action} AND id < ${firstIdAt(before)} AND ${hasExpiredWithSeal(resources)}`,
   )
   return {
     isDue: sql.join(

@@ -191,7 +191,7 @@ const FARTHEST = 2
  * The setting that a misspelt name was probably meant to be: within two letters of it, or one for a very
  * short name.
  */
-export const settingMeantBy = (name: string, settings: string[]): string | undefined =>
+export const closestSetting = (name: string, settings: string[]): string | undefined =>
   settings.find(
     (setting) =>
       name.toUpperCase() === setting ||

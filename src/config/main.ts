@@ -1,6 +1,6 @@
 import { type Keyring, keyring } from '../crypto/keyring.ts'
 import type { Of } from '../values/lazy.ts'
-import { faultOfCalled, isLoopback, settingMeantBy } from './checks.ts'
+import { closestSetting, faultOfCalled, isLoopback } from './checks.ts'
 import { Env, type Setting, WHAT_TO_WRITE } from './env.ts'
 import { isLocalProvider, placeOf } from './providers.ts'
 
@@ -128,7 +128,7 @@ const noiseDaysOf = ({ ACTIVITY_DAYS, ACTIVITY_NOISE_DAYS = Math.min(90, ACTIVIT
 function misspeltNames(env: object): Fault[] {
   const settings = Object.keys(WHAT_TO_WRITE)
   return Object.keys(env).flatMap((name) => {
-    const meant = settings.includes(name) ? undefined : settingMeantBy(name, settings)
+    const meant = settings.includes(name) ? undefined : closestSetting(name, settings)
     return meant ? [{ name, wrong: `is not a setting. Write ${meant}, or give it a name less like one` }] : []
   })
 }

@@ -18,7 +18,7 @@ import type { Said } from '../pages/components.tsx'
 import { failingPage, problemText } from '../pages/failing.tsx'
 import { toDuration } from '../pages/format.ts'
 import { form, sessionOf } from '../pages/forms.ts'
-import { assertSayable, respond } from '../pages/respond.ts'
+import { assertShowable, respond } from '../pages/respond.ts'
 import { type PageEnv, signedInPage } from '../pages/session.ts'
 import { doneMessage } from '../pages/submit.ts'
 import { DevicePage, DeviceQuestionPage } from './device-pages.tsx'
@@ -38,7 +38,7 @@ async function codePage(c: Context<PageEnv>, given: { message?: Said; code?: str
  * required.
  */
 async function refused(c: Context<PageEnv>, error: unknown, code: string | undefined) {
-  assertSayable(c, error)
+  assertShowable(c, error)
   if (error.code === 'reauthentication_required') {
     const carried = code === undefined ? undefined : await carry(c, PAGE, { code })
     return c.redirect(againAt(PAGE, carried), 303)

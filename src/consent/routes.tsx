@@ -9,7 +9,7 @@ import { decide, giveCode, languageOf, namesOf, type Outcome, refuse, shownOf } 
 import { MAX_QUERY_LENGTH } from '../oauth/authorize-request.ts'
 import { giveConsent } from '../oauth/consents/service.ts'
 import { badAuthorizeRequest, badLogoutRequest } from '../oauth/errors.ts'
-import { decideLogout, type LogoutOutcome, placeOfLogout, sealPlace } from '../oauth/logouts/logout.ts'
+import { decideLogout, type LogoutOutcome, logoutUrl, sealPlace } from '../oauth/logouts/logout.ts'
 import { originOf, withParams } from '../oauth/redirects.ts'
 import { scopesIn } from '../oauth/scopes.ts'
 import { failingPage } from '../pages/failing.tsx'
@@ -18,7 +18,7 @@ import { respond } from '../pages/respond.ts'
 import type { PageEnv } from '../pages/session.ts'
 import { viewOf } from '../pages/view.ts'
 import { readSessionCookie, toClaims } from '../sessions/cookie.ts'
-import { withRightHint } from '../sessions/cookie-lookup.ts'
+import { withCurrentHint } from '../sessions/cookie-lookup.ts'
 import { assertMayWrite } from '../throttle/limits.ts'
 import { ConsentPage, FormPostPage, SignOutPage, UnverifiedPage } from './pages.tsx'
 
@@ -94,7 +94,7 @@ export const consentRoutes = new Hono<PageEnv>()
     // The scopes that the app may request, or the user may grant, have grown since, or its description has
     // changed: the page to which the user said yes did not show that.
     if (!scopesIn(shownOf(asked)).every((one) => scopesIn(shown).includes(one))) return answer(c, outcome)
-    const actor = toClaims(withRightHint(asked.cookie, asked.user))
+    const actor = toClaims(withCurrentHint(asked.cookie, asked.user))
     await giveConsent(c.var, actor, asked.client, namesOf(asked), asked.document)
     return answer(c, await giveCode(c.var, asked))
   })
@@ -111,6 +111,6 @@ export const consentRoutes = new Hono<PageEnv>()
   // As for authorize: the cookie comes with the GET.
   .post('/oauth/logout', async (c) => {
     const text = await readText(c, () => badLogoutRequest('The request is not text.'))
-    return c.redirect(await placeOfLogout(c.var, readLogout(text)), 303)
+    return c.redirect(await logoutUrl(c.var, readLogout(text)), 303)
   })
   .onError(failingPage)

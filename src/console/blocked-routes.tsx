@@ -8,7 +8,7 @@ import { carriedHere, carry } from '../pages/carried.ts'
 import { form, sessionOf } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
 import { limitedList, type PageEnv, signedInPage } from '../pages/session.ts'
-import { submit, whereUnread } from '../pages/submit.ts'
+import { onUnreadableForm, submit } from '../pages/submit.ts'
 import type { View } from '../pages/view.ts'
 import { FAULTS, faultOfEntry, readEntries } from '../signup-blocks/entries.ts'
 import { MAX_SIGNUP_BLOCKS } from '../signup-blocks/models.ts'
@@ -254,7 +254,7 @@ export const blockedPages = new Hono<PageEnv>()
     })
   })
   .onError(
-    whereUnread(
+    onUnreadableForm(
       async (c, { code }) => {
         if (code !== 'body_too_large') return undefined
         const { blocked } = (await c.var.signedIn()).view.texts

@@ -1,5 +1,5 @@
 import { eq, isNotNull, sql } from 'drizzle-orm'
-import { selectLeftWithout } from '../access/can-sign-in.ts'
+import { selectLockedOut } from '../access/can-sign-in.ts'
 import { hasPermission, outranks } from '../access/permissions.ts'
 import { withTexts } from '../activity/details.ts'
 import type { ListActivity } from '../activity/schemas.ts'
@@ -12,13 +12,13 @@ import { identities } from '../identities/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { openSessionsOf } from '../sessions/service.ts'
 import type { Acting } from '../users/change.ts'
+import { findEarlierEmail } from '../users/earlier-email.ts'
 import { userNotFound } from '../users/errors.ts'
-import { findEarlier } from '../users/give-back.ts'
 import { countLocked, countNeedingReset, managedColumns, users, userTotals } from '../users/models.ts'
 import { assertVisible, readProfile, sessionsAsSeenBy } from '../users/queries.ts'
 import { toManagedUser } from '../users/schemas.ts'
 import { selectFailing, type Webhook } from '../webhooks/models.ts'
-import { type LeftBehind, selectLeftBehind } from './apps/queries.ts'
+import { type LeftBehind, selectOrphaned } from './apps/queries.ts'
 
 /** How many people there are in each state; `all` leaves out the deleted. */
 export type Totals = Record<string, number>
@@ -75,7 +75,7 @@ export async function readUserPage(acting: Acting, id: string) {
   if (!row) throw userNotFound()
   assertVisible(actor, row)
   return {
-    user: toManagedUser(row, (await findEarlier(acting, row))?.email),
+    user: toManagedUser(row, (await findEarlierEmail(acting, row))?.email),
     verifiedAt: row.email_verified_at,
     factors: factors!,
     hasPassword: Boolean(password?.is_set),
@@ -145,8 +145,8 @@ export async function readToday(acting: Acting) {
     invited: sql<{ count: number }>`SELECT count(*) AS count FROM (SELECT 1 FROM ${invitations}
       WHERE accepted_at IS NULL AND withdrawn_at IS NULL AND expires_at > ${now} LIMIT ${MOST_COUNTED})`,
     events: history.rows,
-    leftBehind: hasPermission(actor.role, 'clients:manage') ? selectLeftBehind(now) : NOTHING,
-    leftWithout: selectLeftWithout(config, now, MOST_LOOKED_AT),
+    leftBehind: hasPermission(actor.role, 'clients:manage') ? selectOrphaned(now) : NOTHING,
+    leftWithout: selectLockedOut(config, now, MOST_LOOKED_AT),
     failingHooks: hasPermission(actor.role, 'webhooks:manage') ? selectFailing() : NOTHING,
   })
   return {

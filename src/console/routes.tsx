@@ -5,7 +5,7 @@ import { ListActivity } from '../activity/schemas.ts'
 import { ExportActivity, exportActivity } from '../bulk/export.ts'
 import { inviteInBulk } from '../bulk/invitations.ts'
 import { file } from '../bulk/rows.ts'
-import { MOST_AT_ONCE } from '../bulk/schemas.ts'
+import { MAX_AT_ONCE } from '../bulk/schemas.ts'
 import { listCleanupRuns } from '../cleanup/runs.ts'
 import { Hono } from '../http/hono.ts'
 import { AppError, notFound } from '../http/problem.ts'
@@ -139,7 +139,7 @@ export const consoleRoutes = new Hono<PageEnv>()
   })
   .post('/invitations', signedInPage('users:create'), ours, async (c) => {
     const { emails = '', role = 'user' } = c.var.fields
-    const lines = readInvitations(emails, role, MOST_AT_ONCE)
+    const lines = readInvitations(emails, role, MAX_AT_ONCE)
     const { view } = await c.var.signedIn()
     const results: InviteResult[] = []
     const good: CreateInvitation[] = []

@@ -11,7 +11,7 @@ import { build, type Statement } from './statements.ts'
  */
 
 /** A Worker may have six open connections, and needs one for the database. */
-export const AT_A_TIME = 5
+export const MAX_CONCURRENT = 5
 const PER_RUN = 200
 const RUN_MS = 40_000
 /** The pause after the first failure; it doubles after each. */
@@ -42,7 +42,7 @@ export const selectDue = (table: Owed, now: number | SQL, isWaiting?: SQL) =>
     .from(table)
     .where(and(isWaiting, lte(table.next_attempt_at, now)))
     .orderBy(asc(table.next_attempt_at))
-    .limit(AT_A_TIME)
+    .limit(MAX_CONCURRENT)
 
 /** A condition on a row: nobody has claimed or finished it since it was read. */
 export const isAttempt = (table: Owed, { id, next_attempt_at }: Pick<AnyDue, 'id' | 'next_attempt_at'>) =>
@@ -74,7 +74,7 @@ export const claiming = (
   })
 
 interface Work<Row, D extends AnyDue> {
-  /** Rows that are due now, at most `AT_A_TIME`. */
+  /** Rows that are due now, at most `MAX_CONCURRENT`. */
   readDue(): Promise<D[]>
   /** Those that this Worker has claimed, and how many were given up. */
   claim(due: D[]): Promise<{ claimed: Row[]; dead: number }>
@@ -95,13 +95,13 @@ interface Share {
  */
 export const SHARES = {
   request: { atATime: 1, perRun: 20, runMs: 15_000 },
-  cron: { atATime: AT_A_TIME, perRun: PER_RUN, runMs: RUN_MS },
+  cron: { atATime: MAX_CONCURRENT, perRun: PER_RUN, runMs: RUN_MS },
 } as const satisfies Record<string, Share>
 
 /** Delivers what is due, five at a time, for as long as a run of the cron job may take. */
-export async function workOff<Row, D extends AnyDue>(
+export async function deliverAllDue<Row, D extends AnyDue>(
   work: Work<Row, D>,
-  { atATime = AT_A_TIME, perRun = PER_RUN, runMs = RUN_MS }: Share = {},
+  { atATime = MAX_CONCURRENT, perRun = PER_RUN, runMs = RUN_MS }: Share = {},
 ): Promise<{ due: number; dead: number }> {
   const counts = { due: 0, dead: 0 }
   const startedAt = Date.now()

@@ -6,4 +6,4 @@ const LAG_MS = MINUTE_MS
 /**
  * Whether this is so recent that a replica may not have it yet, so the primary is asked. Both in epoch ms.
  */
-export const isYoung = (madeAt: number, now: number) => now - madeAt < LAG_MS
+export const replicaMayMiss = (madeAt: number, now: number) => now - madeAt < LAG_MS

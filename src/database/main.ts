@@ -3,7 +3,7 @@ import type { SQL } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { BUSY_RETRIES, PAUSE_MS, READ_TIMEOUT_MS, TRIES, WRITE_TIMEOUT_MS } from '../config/waits.ts'
 import { AppError, unavailable } from '../http/problem.ts'
-import { fixDeliveries } from '../webhooks/models.ts'
+import { finalizeDeliveries } from '../webhooks/models.ts'
 import { guard, isDoneAlready } from './guard.ts'
 import type { Meter } from './meter.ts'
 import { type Batch, type Results, type RowsOf, type Statement, toQuery } from './statements.ts'
@@ -105,7 +105,7 @@ export function openDatabase(
     const batchId = uuidv7()
     // A write without a row of history leaves nothing to deliver.
     const isOwing = statements.some((statement) => (statement as { sql: string }).sql.includes(HISTORY))
-    const fixing = isOwing ? toLibsql({ fixing: fixDeliveries() }) : []
+    const fixing = isOwing ? toLibsql({ fixing: finalizeDeliveries() }) : []
     let number = 0
     return async (): Promise<ResultSet[]> => {
       number += 1

@@ -2,7 +2,7 @@ import { requireRecentLogin } from '../access/guards.ts'
 import type { Acting, Decision } from '../users/change.ts'
 import { isSamePerson } from '../users/change.ts'
 import { managingLiving } from '../users/managing/manage.ts'
-import { noticeTo, owed } from '../users/managing/notices.ts'
+import { noticeTo, toMails } from '../users/managing/notices.ts'
 import { hasFactor, selectFactorState } from './state.ts'
 
 /**
@@ -24,7 +24,7 @@ export function resettingFactors(acting: Acting, userId: string): Decision {
       removesFactors: true,
       endsTokens: true,
       endsSessions: { reason: 'factors_changed' },
-      mails: owed(noticeTo(acting, 'factors_reset', row)),
+      mails: toMails(noticeTo(acting, 'factors_reset', row)),
     }
   })
 }

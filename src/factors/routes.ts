@@ -7,7 +7,7 @@ import { precondition } from '../http/precondition.ts'
 import { invalidLink } from '../links/errors.ts'
 import { MailRequested } from '../links/schemas.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
-import { outliveCopies } from '../sessions/cookie.ts'
+import { replaceSessionCookie } from '../sessions/cookie.ts'
 import { tooManyAttempts } from '../throttle/errors.ts'
 import { changeUser } from '../users/change.ts'
 import { addressNotVerified, userDeleted, writeConflict } from '../users/errors.ts'
@@ -65,7 +65,7 @@ export const factorRoutes = new Hono<AppEnv>()
     body(ConfirmTotp),
     async (c) => {
       const codes = await confirmTotp(c.var, c.var.actor, c.var.body)
-      outliveCopies(c, c.var.actor)
+      replaceSessionCookie(c, c.var.actor)
       return c.json(codes)
     },
   )
@@ -81,7 +81,7 @@ export const factorRoutes = new Hono<AppEnv>()
     }),
     signedInToEnrol,
     async (c) => {
-      if (await removeTotp(c.var, c.var.actor)) outliveCopies(c, c.var.actor)
+      if (await removeTotp(c.var, c.var.actor)) replaceSessionCookie(c, c.var.actor)
       return c.body(null, 204)
     },
   )

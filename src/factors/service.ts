@@ -1,5 +1,5 @@
 import { and, asc, eq, isNull, sql } from 'drizzle-orm'
-import { keepsWayIn } from '../access/can-sign-in.ts'
+import { canStillSignIn } from '../access/can-sign-in.ts'
 import type { Resources } from '../context.ts'
 import { build, rowExists } from '../database/statements.ts'
 import { Refusal } from '../http/problem.ts'
@@ -140,7 +140,7 @@ export async function removeTotp(resources: Resources, actor: Claims): Promise<b
     kind: 'totp',
     details: {},
     holds: sql`EXISTS (SELECT 1 FROM ${factors} WHERE ${isTheirs})
-      AND ${keepsWayIn(resources.config, actor.sub, { totp: true })}`,
+      AND ${canStillSignIn(resources.config, actor.sub, { totp: true })}`,
     refused: lastWayIn,
     write: (isDone) => [build.delete(factors).where(and(isTheirs, isDone))],
   })

@@ -117,7 +117,7 @@ export async function connectOut(
  * What is wrong with a URL that we are to call, as a sentence for whoever entered it; undefined for a good
  * one.
  */
-export function faultOfForeign(value: string, own: Own): string | undefined {
+export function faultOfOutboundUrl(value: string, own: Own): string | undefined {
   const fault = faultOfCalled(value, own)
   return fault && `${fault[0]!.toUpperCase()}${fault.slice(1)}.`
 }
@@ -130,25 +130,25 @@ export function assertCallable(own: Own, value: string | null | undefined, point
   if (!value) return
   const fault = MISLEADING.test(value)
     ? 'Has a backslash or an invisible character.'
-    : faultOfForeign(value, own)
+    : faultOfOutboundUrl(value, own)
   if (fault) throw invalidInput([{ pointer, code: 'invalid_uri', detail: fault }])
 }
 
 /** Whether the receiver accepted what it was sent. Without an answer there is no status. */
-export const isTaken = (status: number | null | undefined) =>
+export const isAccepted = (status: number | null | undefined) =>
   typeof status === 'number' && status >= 200 && status < 300
 
 /**
  * Posts to such a URL. It is checked again, because it may have been entered under other settings. Only the
  * status of the answer is read. Throws if there is none in time.
  */
-export async function postForeign(
+export async function postToReceiver(
   own: Own,
   call: OutboundCall,
   value: string,
   sent: Pick<RequestInit, 'body' | 'headers'>,
 ): Promise<number> {
-  const fault = faultOfForeign(value, own)
+  const fault = faultOfOutboundUrl(value, own)
   if (fault) throw new Error(fault)
   const signal = AbortSignal.timeout(CALLS[call].timeoutMs)
   const answer = await fetch(value, { ...sent, method: 'POST', redirect: 'manual', signal })

@@ -6,7 +6,14 @@ import { notFound, Refusal } from '../http/problem.ts'
 import { type Attempt, nonceOf, stateOf, verifierOf } from './attempts.ts'
 import { providerFailed, providerRefused } from './errors.ts'
 import { githubProfile } from './github.ts'
-import { askFor, doubt, insecure, keep, type Published, publishedBy } from './metadata.ts'
+import {
+  askFor,
+  cacheMetadata,
+  insecure,
+  markDoubtful,
+  type Published,
+  readProviderMetadata,
+} from './metadata.ts'
 import { type Profile, profileIn } from './profiles.ts'
 
 /** One of IDENTITY_PROVIDERS. Throws 404. */
@@ -28,7 +35,7 @@ const SCOPES: Record<IdentityProvider['kind'], string[]> = {
  * Whether it can be told to ask for credentials again, and says when it did. Google ignores `prompt=login`;
  * GitHub has no such thing.
  */
-export const asksAnew = ({ kind }: IdentityProvider) => kind !== 'google' && kind !== 'github'
+export const canReauthenticate = ({ kind }: IdentityProvider) => kind !== 'google' && kind !== 'github'
 
 /** Makes the provider say when it last authenticated the user (`auth_time`), without asking again. */
 const WITH_AUTH_TIME: Partial<Record<IdentityProvider['kind'], Record<string, string>>> = {
@@ -47,19 +54,19 @@ const callbackOf = ({ config }: Pick<Resources, 'config'>, { id }: Pick<Identity
  *
  * @throws 502 `provider_failed`.
  */
-export async function placeAtProvider(
+export async function authorizationUrl(
   resources: Resources,
   provider: IdentityProvider,
   attempt: Attempt,
 ): Promise<string> {
   const { config } = resources
-  const published = await publishedBy(resources, provider).catch((cause) => {
+  const published = await readProviderMetadata(resources, provider).catch((cause) => {
     throw providerFailed(cause)
   })
   const { server } = published
   const url = URL.parse(server.authorization_endpoint ?? '')
   if (!url || !/^https?:$/.test(url.protocol)) {
-    doubt(provider, published)
+    markDoubtful(provider, published)
     throw providerFailed(new Refusal('provider_metadata'))
   }
   const isOfGitHub = provider.kind === 'github'
@@ -93,13 +100,13 @@ export async function profileOf(
 ): Promise<Profile> {
   let published: Published | undefined
   try {
-    if (attempt.purpose === 'again' && !asksAnew(provider)) throw new Refusal('provider_auth_time')
-    published = await publishedBy(resources, provider)
+    if (attempt.purpose === 'again' && !canReauthenticate(provider)) throw new Refusal('provider_auth_time')
+    published = await readProviderMetadata(resources, provider)
     return await ask(resources, provider, attempt, answered, published)
   } catch (cause) {
     if (cause instanceof oauth.AuthorizationResponseError)
       throw providerRefused(new Refusal('provider_refused'))
-    if (published) doubt(provider, published)
+    if (published) markDoubtful(provider, published)
     throw providerFailed(cause)
   }
 }
@@ -144,7 +151,7 @@ async function ask(
   const keys = keysOf(published)
   const before = keys.jwks
   await oauth.validateApplicationLevelSignature(server, answer, { ...options, [oauth.jwksCache]: keys })
-  if (keys.jwks !== before) await keep(resources, provider, { ...published, keys })
+  if (keys.jwks !== before) await cacheMetadata(resources, provider, { ...published, keys })
   const claims = oauth.getValidatedIdTokenClaims(tokens)!
   // OpenID Connect Core section 2.
   if (!/^[\x20-\x7e]{1,255}$/.test(claims.sub)) throw new Refusal('provider_subject')

@@ -10,9 +10,9 @@ import type { Config } from '../config/main.ts'
 import type { IdentityProvider } from '../config/providers.ts'
 import type { Resources } from '../context.ts'
 import { digestOf } from '../crypto/digest.ts'
-import { callOut, faultOfForeign } from '../http/outbound.ts'
+import { callOut, faultOfOutboundUrl } from '../http/outbound.ts'
 import { HOUR_MS, MINUTE_MS } from '../values/durations.ts'
-import { openKept, sealKept } from './attempts.ts'
+import { openBrowserState, sealBrowserState } from './attempts.ts'
 
 /** What a provider has published: its metadata, and its keys once they have verified a sign-in. */
 export interface Published {
@@ -41,7 +41,7 @@ interface Asked {
 export const askFor =
   (config: Pick<Config, 'ISSUER' | 'LINK_ORIGIN' | 'OUTBOUND_LOCAL'>) =>
   async (url: string, init: Asked): Promise<Response> => {
-    const fault = faultOfForeign(url, config)
+    const fault = faultOfOutboundUrl(url, config)
     if (fault) throw new Error(`an address of the provider: ${fault}`)
     const { method, headers, body } = init
     const { status, text, contentType } = await callOut('identity_provider', new URL(url), {
@@ -71,7 +71,10 @@ const nameOf = ({ id, issuer, tenants = [] }: IdentityProvider) =>
  * hour. In Redis it is sealed, as otherwise whoever can write there could have tokens signed by themselves
  * accepted.
  */
-export async function publishedBy(resources: Resources, provider: IdentityProvider): Promise<Published> {
+export async function readProviderMetadata(
+  resources: Resources,
+  provider: IdentityProvider,
+): Promise<Published> {
   const { config, redis, now } = resources
   const name = nameOf(provider)
   const isOfNow = ({ readAt }: Published) => Math.abs(now - readAt) < HOUR_MS
@@ -81,14 +84,16 @@ export async function publishedBy(resources: Resources, provider: IdentityProvid
   const here = known.get(name)
   if (here && isFresh(here)) return here
   const [sealed] = (await redis.mget([name])) ?? []
-  const near = sealed ? await openKept<Published>(config, name, sealed).catch(() => undefined) : undefined
+  const near = sealed
+    ? await openBrowserState<Published>(config, name, sealed).catch(() => undefined)
+    : undefined
   if (near && isFresh(near)) {
     known.set(name, near)
     return near
   }
   try {
     const published = { server: await discover(config, provider), keys: {}, readAt: now }
-    await keep(resources, provider, published)
+    await cacheMetadata(resources, provider, published)
     return published
   } catch (error) {
     if (!here || !isOfNow(here)) throw error
@@ -102,12 +107,12 @@ export async function publishedBy(resources: Resources, provider: IdentityProvid
  * A sign-in failed with this copy: it may have been wrong, or out of date. It is read again, but not within a
  * minute of when it was read.
  */
-export const doubt = (provider: IdentityProvider, { readAt }: Published) => {
+export const markDoubtful = (provider: IdentityProvider, { readAt }: Published) => {
   doubted.set(nameOf(provider), readAt)
 }
 
 /** Keeps it in the isolate and in Redis, for the rest of the hour. */
-export async function keep(
+export async function cacheMetadata(
   { config, redis, now }: Resources,
   provider: IdentityProvider,
   published: Published,
@@ -116,7 +121,7 @@ export async function keep(
   known.set(name, published)
   await redis.put(
     name,
-    await sealKept(config, name, published),
+    await sealBrowserState(config, name, published),
     Math.max(1, published.readAt + HOUR_MS - now),
   )
 }

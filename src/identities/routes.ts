@@ -6,7 +6,7 @@ import { lastWayIn } from '../factors/errors.ts'
 import { Hono } from '../http/hono.ts'
 import { operation } from '../http/operation.ts'
 import { notFound } from '../http/problem.ts'
-import { outliveCopies } from '../sessions/cookie.ts'
+import { replaceSessionCookie } from '../sessions/cookie.ts'
 import { writeConflict } from '../users/errors.ts'
 import { inWords } from '../values/durations.ts'
 import { ATTEMPT_MS, makeTicket } from './attempts.ts'
@@ -73,7 +73,7 @@ export const identityRoutes = new Hono<AppEnv>()
     signedIn,
     async (c) => {
       await unlinkIdentity(c.var, c.var.actor, c.req.param('id'))
-      outliveCopies(c, c.var.actor)
+      replaceSessionCookie(c, c.var.actor)
       return c.body(null, 204)
     },
   )

@@ -1,7 +1,7 @@
 import { and, asc, eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { type Amr, owesFactor } from '../access/assurance.ts'
-import { keepsWayIn } from '../access/can-sign-in.ts'
+import { canStillSignIn } from '../access/can-sign-in.ts'
 import { factorEnrolmentRequired } from '../access/errors.ts'
 import { requireRecentLogin } from '../access/guards.ts'
 import { record } from '../activity/service.ts'
@@ -171,7 +171,7 @@ export async function unlinkIdentity(resources: Resources, actor: Claims, id: st
   if (!found[0]) throw identityNotFound()
   const by = byActor(actor, now)
   const exists = sql`EXISTS (SELECT 1 FROM ${identities} WHERE ${isThis})`
-  const wayRemains = keepsWayIn(config, actor.sub, { identityId: id })
+  const wayRemains = canStillSignIn(config, actor.sub, { identityId: id })
   const told = openNotices(resources, 'identity_removed', actor.sid, user.id)
   await applyChange(
     resources,

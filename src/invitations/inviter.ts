@@ -2,11 +2,11 @@ import { and, eq, sql } from 'drizzle-orm'
 import { alias } from 'drizzle-orm/sqlite-core'
 import { hasPermission } from '../access/permissions.ts'
 import { oauthClients } from '../oauth/models.ts'
-import { answersForServices } from '../sessions/client-tokens.ts'
+import { mayOwnServices } from '../sessions/client-tokens.ts'
 import { ROLES, users } from '../users/models.ts'
 import { invitations } from './models.ts'
 
-const OF_OWNERS = ROLES.filter((role) => answersForServices(role) && hasPermission(role, 'users:create'))
+const OF_OWNERS = ROLES.filter((role) => mayOwnServices(role) && hasPermission(role, 'users:create'))
 
 /** The service that made an invitation, if a service made it and could still do so. */
 export const service = alias(oauthClients, 'service')

@@ -64,7 +64,7 @@ export function openLinkToken({ keys }: Config, token: string): { purpose: strin
  * Whether it may still be valid, by its age alone. A mail may be late, and confirming a change prolongs its
  * undo.
  */
-export const mayBeGood = ({ purpose, id }: { purpose: string; id: string }, now: number) =>
+export const mayBeLive = ({ purpose, id }: { purpose: string; id: string }, now: number) =>
   timeOfId(id) + (LIFETIME_MS[purpose as Purpose] ?? 0) + DAY_MS > now
 
 /** The code beside the link, for reading the mail on another device. */

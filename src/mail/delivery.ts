@@ -2,7 +2,7 @@ import { and, eq, getTableColumns, gt, inArray, isNull, lt, lte, or, type SQL, s
 import { detailsAsBytes, detailsIn, membersOf } from '../activity/details.ts'
 import { activityLogs } from '../activity/models.ts'
 import type { Resources } from '../context.ts'
-import { claiming, type Due, isAttempt, selectDue, workOff } from '../database/deliveries.ts'
+import { claiming, type Due, deliverAllDue, isAttempt, selectDue } from '../database/deliveries.ts'
 import { build, databaseNow } from '../database/statements.ts'
 import { log } from '../http/log.ts'
 import { oneTimeTokens, TAKES_BACK } from '../links/models.ts'
@@ -18,7 +18,7 @@ import { MailRefused, NO_ANSWER, type Send } from './sending.ts'
 import { repeatable, repeatableHost } from './text.ts'
 import { mailTextsIn } from './texts/index.ts'
 
-/** Sends mails that have just been enqueued, at most AT_A_TIME. */
+/** Sends mails that have just been enqueued, at most MAX_CONCURRENT. */
 export async function deliverNew(resources: Resources, ids: string[]): Promise<void> {
   const { send } = resources
   if (!send) return
@@ -47,7 +47,7 @@ const isWaiting = and(isNull(outbox.sent_at), isNull(outbox.dead_at))!
 export async function deliverDue(resources: Resources): Promise<{ due: number; dead: number }> {
   const { send, db } = resources
   if (!send) return { due: 0, dead: 0 }
-  return workOff({
+  return deliverAllDue({
     readDue: async () => (await db.read({ due: selectDue(outbox, Date.now(), isWaiting) })).due as Due[],
     claim: async (due) => {
       const { mails: claimed, dead } = await claim(resources, send, due)

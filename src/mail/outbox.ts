@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Resources } from '../context.ts'
-import { AT_A_TIME } from '../database/deliveries.ts'
+import { MAX_CONCURRENT } from '../database/deliveries.ts'
 import { insertWhere, rowExists, type Statement } from '../database/statements.ts'
 import type { AppError } from '../http/problem.ts'
 import { makeRequestToken } from '../links/askers.ts'
@@ -234,7 +234,7 @@ async function sendOwed(resources: Resources, waiting: string[]): Promise<void> 
   const isInTime = () => Date.now() - startedAt < TAKES_MAILS_FOR_MS
   try {
     for (let left = MAILS_PER_REQUEST; left > 0 && waiting.length > 0 && isInTime(); ) {
-      const ids = waiting.splice(0, Math.min(AT_A_TIME, left))
+      const ids = waiting.splice(0, Math.min(MAX_CONCURRENT, left))
       left -= ids.length
       await deliverNew(resources, ids)
     }

@@ -23,14 +23,14 @@ import {
   readAuthorizeRequest,
   readReturn,
 } from './authorize-request.ts'
-import { clientAsHeardOf, selectClient } from './clients/service.ts'
+import { clientWithPrimaryFallback, selectClient } from './clients/service.ts'
 import { makeCode } from './codes.ts'
-import { clientOf, isLetIn } from './documents/document.ts'
-import { publishedBy } from './documents/published.ts'
+import { clientOf, isAllowedClient } from './documents/document.ts'
+import { readClientDocument } from './documents/published.ts'
 import { badAuthorizeRequest, oauthError } from './errors.ts'
 import { readHint } from './id-tokens.ts'
 import { type Client, type Grant, grantedAs, isByDocument, oauthGrants } from './models.ts'
-import { ASKED, ASKED_MS, type FirstAsked, openAsked, placeAfter, withoutApart } from './places.ts'
+import { ASKED, ASKED_MS, type FirstAsked, openAsked, urlAfter, withoutApart } from './places.ts'
 import { invalidRequestUri, isOver, isPushed, openPushed, type Pushed } from './pushed.ts'
 import { faultOfUri, isTrustworthy } from './redirects.ts'
 import { selectResource, targetOf, toResource } from './resources.ts'
@@ -78,7 +78,7 @@ export async function decide(c: Context, search: string): Promise<Outcome> {
   const isOfBoth = and(eq(oauthGrants.user_id, cookie?.sub ?? ''), eq(oauthGrants.client_id, clientId))
   const target = targetOf(config, query.get('resource'))
   const isUnknown = isByDocument(clientId)
-  if (isUnknown && !isLetIn(config, clientId))
+  if (isUnknown && !isAllowedClient(config, clientId))
     throw badAuthorizeRequest('There is no such app.', new Refusal('unknown'))
   const read = await db.read({
     ...(!isUnknown && { client: selectClient(clientId) }),
@@ -89,10 +89,10 @@ export async function decide(c: Context, search: string): Promise<Outcome> {
   const user = await find?.()
   // For somebody who is not signed in, the document of an unknown app is not fetched.
   if (isUnknown && !user) return signInFirst(resources, search, query, asked)
-  const document = isUnknown ? await publishedBy(resources, user!.id, clientId) : undefined
+  const document = isUnknown ? await readClientDocument(resources, user!.id, clientId) : undefined
   const client =
     document === undefined
-      ? await clientAsHeardOf(resources, read.client?.[0], clientId)
+      ? await clientWithPrimaryFallback(resources, read.client?.[0], clientId)
       : clientOf(clientId, document)
   if (!client) throw badAuthorizeRequest('There is no such app.', new Refusal('unknown'))
   const to = readReturn(query, client)
@@ -135,7 +135,7 @@ async function signInFirst(
   const sub = hint === undefined ? asked?.sub : (await readHint(config, hint))?.sub
   const language = languageOf({ locales: (get('ui_locales') ?? '').split(' ') })
   const fields = {
-    to: placeAfter(resources, search, { at: asked?.at ?? now, sub }),
+    to: urlAfter(resources, search, { at: asked?.at ?? now, sub }),
     ...(language && { lang: language }),
     ...hintOf({ loginHint: get('login_hint') }),
   }
@@ -182,7 +182,7 @@ async function decideFor(resources: Resources, deciding: Deciding): Promise<Outc
   const before = deciding.asked?.sub ?? deciding.pushed?.sub
   const meant = request.idTokenHint === undefined ? before : (hint?.sub ?? 'nobody')
   const first = { at: deciding.asked?.at ?? now, sub: hint?.sub ?? before }
-  const back = placeAfter(resources, search, first)
+  const back = urlAfter(resources, search, first)
   const language = languageOf(request)
   const signIn = (path: string) => {
     const fields = { to: back, ...(language && { lang: language }), ...hintOf(request) }

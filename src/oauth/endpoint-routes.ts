@@ -4,7 +4,7 @@ import * as z from 'zod'
 import type { Bearer } from '../access/bearer.ts'
 import { bearerToken } from '../access/credentials.ts'
 import { insufficientScope } from '../access/errors.ts'
-import { asksForFresh, limitNetwork } from '../access/guards.ts'
+import { asksForNoCache, limitNetwork } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
 import { digestOf } from '../crypto/digest.ts'
 import { Hono } from '../http/hono.ts'
@@ -23,10 +23,10 @@ import { openCode } from './codes.ts'
 import { beginDevice, DEVICE_CODE_MS, isDeviceOver, openDeviceCode } from './device/codes.ts'
 import { oauthError } from './errors.ts'
 import { claimsOf } from './id-tokens.ts'
+import { introspect, revoke } from './introspection/service.ts'
 import { metadataOf } from './metadata.ts'
 import { PUSHED_SECONDS, push } from './pushed.ts'
 import { answerToken } from './tokens/token.ts'
-import { introspect, revoke } from './word/introspection.ts'
 
 const tag = 'oauth'
 
@@ -260,7 +260,7 @@ export const endpointRoutes = new Hono<AppEnv>()
       const { token } = c.var.fields
       const client = readClient(c, c.var.fields)
       if (token === undefined) throw oauthError('invalid_request', 'token is missing.')
-      return c.json(await introspect(c.var, client, token, { isFresh: asksForFresh(c) }))
+      return c.json(await introspect(c.var, client, token, { isFresh: asksForNoCache(c) }))
     },
   )
   .post(

@@ -22,7 +22,7 @@ export interface FirstAsked {
 /**
  * Where to continue after a page of ours: the same request, with the time it was first made, sealed to it.
  */
-export function placeAfter({ config }: Resources, search: string, { at, sub }: FirstAsked): string {
+export function urlAfter({ config }: Resources, search: string, { at, sub }: FirstAsked): string {
   const query = withoutApart(search)
   // By its digest, as a seal can hold no more.
   const asked = seal(config.keys.oauth_asked, `asked.${digestOf(query)}.${at}.${sub ?? ''}`)

@@ -6,7 +6,7 @@ import type { PageEnv } from './session.ts'
 /** As long as a login counts as a recent one. */
 const LIFETIME_MS = RECENT_LOGIN_SECONDS * 1000
 /** The sealed values travel in a URL. Longer ones have to be typed again. */
-const MOST_BYTES = 4500
+const MAX_BYTES = 4500
 
 interface Carried {
   at: number
@@ -27,7 +27,7 @@ export async function carry(
   values: Record<string, string>,
 ): Promise<string | undefined> {
   const carried: Carried = { at: c.var.now, values }
-  if (Buffer.byteLength(JSON.stringify(carried)) > MOST_BYTES) return undefined
+  if (Buffer.byteLength(JSON.stringify(carried)) > MAX_BYTES) return undefined
   return encryptJson(c.var.config.keys.carried_form, carried, aboutOf(c, page))
 }
 

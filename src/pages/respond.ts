@@ -49,7 +49,7 @@ export const noteProblem = (c: Context, problem: AppError) => c.set('problem', p
  * Records an error that a page shows about its form. Throws what no page can show: our own failures, and a
  * session that has ended.
  */
-export function assertSayable(c: Context, error: unknown): asserts error is AppError {
+export function assertShowable(c: Context, error: unknown): asserts error is AppError {
   if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
   noteProblem(c, error)
 }

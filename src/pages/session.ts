@@ -7,11 +7,11 @@ import type { AppEnv } from '../context.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { clearedSessionCookie, readSessionCookie, sessionCookie, toClaims } from '../sessions/cookie.ts'
 import {
-  isHintRight,
+  isHintCurrent,
   lookUpCookie,
   noteSeen,
   type SignedIn,
-  withRightHint,
+  withCurrentHint,
 } from '../sessions/cookie-lookup.ts'
 import { reliesOnTurn } from '../sessions/turns.ts'
 import { assertMayWrite, assertWithin } from '../throttle/limits.ts'
@@ -48,7 +48,7 @@ export const signedInPage = (permission?: Permission, { mayOweFactor = false, ma
     c.set('actor', actor)
     c.set('signedIn', async () => {
       const user = await find()
-      if (!user || !isHintRight(cookie, user)) throw forbidden() // Nobody sees this: it is answered differently below.
+      if (!user || !isHintCurrent(cookie, user)) throw forbidden() // Nobody sees this: it is answered differently below.
       const viewer: Viewer = {
         id: user.id,
         name: user.name,
@@ -70,8 +70,8 @@ export const signedInPage = (permission?: Permission, { mayOweFactor = false, ma
 
     const user = await find()
     if (!user) return replaceAnswer(c, 303, signInPlace(c), clearedSessionCookie())
-    if (!isHintRight(cookie, user)) {
-      const renewed = sessionCookie(config.keys.session_cookie, withRightHint(cookie, user))
+    if (!isHintCurrent(cookie, user)) {
+      const renewed = sessionCookie(config.keys.session_cookie, withCurrentHint(cookie, user))
       return replaceAnswer(c, 307, placeOf(c), renewed)
     }
     if (user.turn !== cookie.turn && reliesOnTurn(actor)) return replaceAnswer(c, 303, againPlace(c))

@@ -3,7 +3,7 @@ import { AppError } from '../http/problem.ts'
 import { againAt } from './again.ts'
 import { carry } from './carried.ts'
 import { failingPage, fieldErrors, problemText } from './failing.tsx'
-import { assertSayable, noteProblem } from './respond.ts'
+import { assertShowable, noteProblem } from './respond.ts'
 import type { PageEnv } from './session.ts'
 
 /** The result of a form: a message, what was typed, and the errors by field. */
@@ -39,7 +39,7 @@ export async function submit(
     const answer = await work()
     return answer instanceof Response ? answer : c.redirect(to.done ?? to.page, 303)
   } catch (error) {
-    assertSayable(c, error)
+    assertShowable(c, error)
     if (error.code === 'reauthentication_required')
       return c.redirect(againAt(to.page, await carry(c, to.page, typed(c.var.fields))), 303)
     const { view } = await c.var.signedIn()
@@ -58,7 +58,7 @@ export async function submit(
 }
 
 /** Does what a button of a page asks for. If it fails, the page says why, by a code in its URL. */
-export async function orSay(
+export async function orExplain(
   c: Context,
   page: string,
   work: () => Response | Promise<Response>,
@@ -66,7 +66,7 @@ export async function orSay(
   try {
     return await work()
   } catch (error) {
-    assertSayable(c, error)
+    assertShowable(c, error)
     return c.redirect(`${page}?problem=${error.code}`, 303)
   }
 }
@@ -75,12 +75,12 @@ export async function orSay(
  * The message for a word in the URL, which anybody may have written there: never an inherited member of the
  * object.
  */
-export const saidUnder = <T>(said: Record<string, T>, word = ''): T | undefined =>
+export const messageFor = <T>(said: Record<string, T>, word = ''): T | undefined =>
   Object.hasOwn(said, word) ? said[word] : undefined
 
 /** What was just done, according to the URL, as a message. */
 export function doneMessage(c: Context, sentences: Record<string, string>): Outcome['message'] {
-  const title = saidUnder(sentences, c.req.query('done'))
+  const title = messageFor(sentences, c.req.query('done'))
   return title === undefined ? undefined : { title }
 }
 
@@ -88,7 +88,7 @@ export function doneMessage(c: Context, sentences: Record<string, string>): Outc
  * For `onError` of a form that could not be read, so that its fields are unknown: the page says what is
  * wrong.
  */
-export const whereUnread =
+export const onUnreadableForm =
   (
     said: (c: Context<PageEnv>, problem: AppError) => Promise<Outcome['message']>,
     page: (c: Context<PageEnv>, outcome: Outcome, status: number) => Response | Promise<Response>,

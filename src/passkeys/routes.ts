@@ -7,7 +7,7 @@ import { Hono } from '../http/hono.ts'
 import { body, operation } from '../http/operation.ts'
 import { revalidated } from '../http/precondition.ts'
 import { invalidLink } from '../links/errors.ts'
-import { outliveCopies } from '../sessions/cookie.ts'
+import { replaceSessionCookie } from '../sessions/cookie.ts'
 import { tooManyAttempts } from '../throttle/errors.ts'
 import { addressNotVerified, writeConflict } from '../users/errors.ts'
 import { originsOf } from './ceremonies.ts'
@@ -63,7 +63,7 @@ export const passkeyRoutes = new Hono<AppEnv>()
     body(RegisterPasskey),
     async (c) => {
       const added = await registerPasskey(c.var, c.var.actor, c.var.body)
-      outliveCopies(c, c.var.actor)
+      replaceSessionCookie(c, c.var.actor)
       return c.json(added, 201)
     },
   )
@@ -93,7 +93,7 @@ export const passkeyRoutes = new Hono<AppEnv>()
     signedInToEnrol,
     async (c) => {
       await removePasskey(c.var, c.var.actor, c.req.param('id'))
-      outliveCopies(c, c.var.actor)
+      replaceSessionCookie(c, c.var.actor)
       return c.body(null, 204)
     },
   )

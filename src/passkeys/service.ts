@@ -1,6 +1,6 @@
 import { and, eq, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { keepsWayIn } from '../access/can-sign-in.ts'
+import { canStillSignIn } from '../access/can-sign-in.ts'
 import { requireRecentLogin } from '../access/guards.ts'
 import { makeChallenge, openChallenge, openTry } from '../challenges/service.ts'
 import type { Resources } from '../context.ts'
@@ -164,7 +164,7 @@ export async function removePasskey(resources: Resources, actor: Claims, id: str
   const { own, row, isThis, exists } = await requireOwn(resources, actor, id)
   const { config } = resources
   const wayRemains =
-    row.rp_id === config.WEBAUTHN_RP_ID ? keepsWayIn(config, actor.sub, { passkeyId: id }) : sql`1`
+    row.rp_id === config.WEBAUTHN_RP_ID ? canStillSignIn(config, actor.sub, { passkeyId: id }) : sql`1`
   await removeFactor(resources, actor, own, {
     kind: 'passkey',
     details: { name: row.name },

@@ -24,7 +24,7 @@ const HASH_BYTES = 32
 /** 128·N·r bytes and a little more (RFC 7914); Node's default of 32 MiB is just too small. */
 const MAX_MEMORY_BYTES = 64 * 2 ** 20
 
-export const costIn = (config: Config): Cost => (config.PASSWORD_HASHES === 'cheap' ? CHEAP : SCRYPT)
+export const hashCost = (config: Config): Cost => (config.PASSWORD_HASHES === 'cheap' ? CHEAP : SCRYPT)
 
 /**
  * Hashes a password that a user has set.

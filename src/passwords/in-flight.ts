@@ -5,7 +5,7 @@ const FORGOTTEN_AFTER_MS = 15_000
 const begun = new Map<symbol, number>()
 
 /** Records that a request has begun. @returns a function to call when it is answered. */
-export function enter(): () => void {
+export function beginRequest(): () => void {
   const request = Symbol()
   begun.set(request, Date.now())
   return () => void begun.delete(request)
@@ -15,7 +15,7 @@ export function enter(): () => void {
 const behind = new Map<symbol, number>()
 
 /** Records that a request waits behind all others. @returns a function to call when it no longer does. */
-export function goBehind(): () => void {
+export function yieldToOthers(): () => void {
   const request = Symbol()
   behind.set(request, Date.now())
   return () => void behind.delete(request)

@@ -14,7 +14,7 @@ import { isBreached } from './breaches.ts'
 import { unchangedPassword, wrongPassword } from './errors.ts'
 import { checkForeign } from './foreign/check.ts'
 import { isForeign } from './foreign/sealing.ts'
-import { checkPassword, costIn, hashPassword, hasKeyOf, type PasswordCheck } from './hashing.ts'
+import { checkPassword, hashCost, hashPassword, hasKeyOf, type PasswordCheck } from './hashing.ts'
 import { findPasswordWeakness } from './policy.ts'
 import { assertNotBusy, countedInTurn, inTurn } from './turns.ts'
 
@@ -46,7 +46,7 @@ export async function hashNewPassword(
     if (breached) throw refused('is known from a breach of another service')
   }
   const peppers = config.keys.password_pepper
-  const cost = costIn(config)
+  const cost = hashCost(config)
   const check = async () => {
     // A hash whose key is gone cannot be compared: a reset is the way back from that, too.
     const isSame =
@@ -67,7 +67,12 @@ export async function hashNewPassword(
 const unchecked = new WeakMap<object, string>()
 
 /** Records that such a password was accepted: for the batch that sets `hash`. */
-export function noteUnchecked(resources: Resources, hash: unknown, userId: string, isDone: SQL): Statement[] {
+export function recordUnchecked(
+  resources: Resources,
+  hash: unknown,
+  userId: string,
+  isDone: SQL,
+): Statement[] {
   if (typeof hash !== 'string' || unchecked.get(resources.db) !== hash) return []
   return [record(resources, { action: 'password.not_checked', userId, actorId: null }, isDone)]
 }
@@ -107,7 +112,7 @@ export async function checkInTurn(resources: Resources, attempt: Attempt): Promi
 
 async function checkOurs({ config }: Resources, password: string, stored: string | null): Promise<Checked> {
   const peppers = config.keys.password_pepper
-  const cost = costIn(config)
+  const cost = hashCost(config)
   const checked = { ...(await checkPassword(password, stored, peppers, cost)), stored }
   return checked.isOutdated ? { ...checked, newHash: await hashPassword(password, peppers, cost) } : checked
 }
@@ -125,7 +130,7 @@ async function checkForeignInTurn(
   if (!isForeign(stored)) return countedInTurn(resources, () => checkOurs(resources, password, stored))
   if (!isRight) return { isRight, isOutdated: false, stored }
   const { config } = resources
-  const hash = () => hashPassword(password, config.keys.password_pepper, costIn(config))
+  const hash = () => hashPassword(password, config.keys.password_pepper, hashCost(config))
   return { isRight, isOutdated: true, stored, isForeign: true, newHash: await countedInTurn(resources, hash) }
 }
 

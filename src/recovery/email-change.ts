@@ -20,8 +20,8 @@ import { isBlocked } from '../signup-blocks/models.ts'
 import { applyChange, byToken, isSamePerson } from '../users/change.ts'
 import type { Change } from '../users/consequences.ts'
 import { assertAddressIsLet } from '../users/create.ts'
+import { restoringEarlierEmail } from '../users/earlier-email.ts'
 import { addressNotVerified, signupBlocked } from '../users/errors.ts'
-import { givingBack } from '../users/give-back.ts'
 import { TYPED, type User } from '../users/models.ts'
 import { withOwnProof } from '../users/own-proof.ts'
 import { entriesOf } from '../values/blocked.ts'
@@ -230,7 +230,7 @@ const changeTo = (token: OneTimeToken, user: User, now: number): Change => ({
 export async function undoEmailChange(resources: Resources, proof: Proof): Promise<void> {
   const { token, subject: user } = await requireToken(resources, 'undo_email_change', proof, selectSubject)
   await applyChange(resources, byToken(token, resources.now), user, {
-    ...givingBack(resources, user, token),
+    ...restoringEarlierEmail(resources, user, token),
     action: 'email.change_undone',
     reliesOn: isSamePerson(user),
     details: {

@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import { reauthenticationRequired } from '../access/errors.ts'
-import { limitHashing, perhapsSignedIn, signedInHere } from '../access/guards.ts'
+import { limitHashing, optionalToken, signedInHere } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation } from '../http/operation.ts'
@@ -61,7 +61,7 @@ export const mailRoutes = new Hono<AppEnv>()
       responses: { 204: null },
       problems: [...byProof, proofNeeded, wrongPassword, hashingBusy],
     }),
-    perhapsSignedIn,
+    optionalToken,
     body(VerifyEmail),
     async (c) => done(c, verifyEmail(c.var, c.var.body, c.var.actor)),
   )
@@ -146,7 +146,7 @@ export const mailRoutes = new Hono<AppEnv>()
       responses: { 202: Accepted, 204: null },
       problems: [...byProof, proofNeeded, signupDomainRefused, signupBlocked, emailTaken, tooManyAttempts],
     }),
-    perhapsSignedIn,
+    optionalToken,
     body(ConfirmEmailChange),
     async (c) => {
       const outcome = await confirmEmailChange(c.var, c.var.body, c.var.actor)

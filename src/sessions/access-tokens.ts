@@ -4,7 +4,7 @@ import * as z from 'zod'
 import type { Permission } from '../access/permissions.ts'
 import type { Config } from '../config/main.ts'
 import type { JwtKeys } from '../crypto/jwt-keys.ts'
-import { isYoung } from '../database/lag.ts'
+import { replicaMayMiss } from '../database/lag.ts'
 import { AppError, type Reason, Refusal, unavailable } from '../http/problem.ts'
 import { ROLES, type Role } from '../users/models.ts'
 import { BoundedMap } from '../values/bounded-map.ts'
@@ -236,11 +236,11 @@ export async function verifyAnyToken(
  * Whether a lagging replica may have missed it: a session or token younger than a minute, or a raised epoch.
  * Then the primary is asked. Cookies have a check of their own: cookie-lookup.ts.
  */
-export const mayBeUnheardOf = (
+export const replicaMayLag = (
   row: { token_epoch: number } | undefined,
   { sid, iat = 0, epoch = 0 }: { sid: string; iat?: number; epoch?: number },
   now: number,
-) => (row ? row.token_epoch < epoch : isYoung(Math.max(timeOfId(sid), iat * 1000), now))
+) => (row ? row.token_epoch < epoch : replicaMayMiss(Math.max(timeOfId(sid), iat * 1000), now))
 
 /**
  * When this isolate first saw a token (seconds). Tokens made since then are from this version or a newer one.

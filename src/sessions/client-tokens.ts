@@ -5,7 +5,7 @@ import type { Resources } from '../context.ts'
 import { build, databaseNow, type Places, prepare, type RowsOf } from '../database/statements.ts'
 import { grantedAs, isOfOpenId, oauthClients, oauthGrants, oauthResources } from '../oauth/models.ts'
 import { type Profile, profileColumns, ROLES, userIsActive, users } from '../users/models.ts'
-import { type Claims, type ClientClaims, mayBeUnheardOf } from './access-tokens.ts'
+import { type Claims, type ClientClaims, replicaMayLag } from './access-tokens.ts'
 import { sessions } from './models.ts'
 
 /**
@@ -100,12 +100,12 @@ export type ClientSessionRow = RowsOf<ReturnType<typeof selectClientSession>['fo
  * The session row of a genuine token. It is read from the primary if a lagging replica may have missed the
  * session or the token's epoch: an app uses a token as soon as it has one, and drops one that is refused.
  */
-export const asHeardOf = async (
+export const withPrimaryFallback = async (
   { db, now }: Pick<Resources, 'db' | 'now'>,
   row: ClientSessionRow | undefined,
   session: Omit<ClientSession, 'now'> & { iat?: number; epoch?: number },
 ): Promise<ClientSessionRow | undefined> =>
-  mayBeUnheardOf(row, session, now)
+  replicaMayLag(row, session, now)
     ? (await db.readPrimary(selectClientSession({ ...session, now }))).found[0]
     : row
 
@@ -140,7 +140,7 @@ export function scopesNow(
 }
 
 /** Whether the token's audience is the service that its session is for. */
-export const isForIts = (
+export const isForOwnAudience = (
   { resource }: Pick<ClientSessionRow, 'resource'>,
   { aud }: Pick<ClientClaims, 'aud'>,
 ) => resource === (aud ?? null)
@@ -151,8 +151,8 @@ export async function findClientSession(
   token: ClientClaims & { sid: string },
 ): Promise<(ClientSessionRow & { scopes: string[] }) | undefined> {
   const { found } = await resources.db.read(selectClientSession({ ...token, now: resources.now }))
-  const row = await asHeardOf(resources, found[0], token)
-  if (!isClientSessionLive(row, token.epoch) || !isForIts(row, token)) return undefined
+  const row = await withPrimaryFallback(resources, found[0], token)
+  if (!isClientSessionLive(row, token.epoch) || !isForOwnAudience(row, token)) return undefined
   return { ...row, scopes: scopesNow(row, token.scope.split(' ')) }
 }
 
@@ -185,24 +185,24 @@ export const selectService = prepare(({ id, now }: Places<{ id: string; now: num
 }))
 
 /** An owner answers for a service while they may make one; without an owner it is shut out at once. */
-export const answersForServices = (role: Profile['role'] | null | undefined): role is Profile['role'] =>
+export const mayOwnServices = (role: Profile['role'] | null | undefined): role is Profile['role'] =>
   role != null && hasPermission(role, 'clients:manage')
 
 export type Service = RowsOf<ReturnType<typeof selectService>['service']>[number]
 
 /** The present scopes of a service: never more than its owner's role has, and none without an owner. */
 export const scopesOfService = ({ scopes, owner_role: owner }: Service): string[] =>
-  answersForServices(owner)
+  mayOwnServices(owner)
     ? (JSON.parse(scopes) as string[]).filter((scope) => hasPermission(owner, scope as Permission))
     : []
 
-/** Like `asHeardOf`, for a service: it may be as new as its token, which it uses at once. */
-export const serviceAsHeardOf = async (
+/** Like `withPrimaryFallback`, for a service: it may be as new as its token, which it uses at once. */
+export const serviceWithPrimaryFallback = async (
   { db, now }: Pick<Resources, 'db' | 'now'>,
   row: Service | undefined,
   { client_id: id, ...token }: { client_id: string; iat?: number; epoch?: number },
 ): Promise<Service | undefined> =>
-  mayBeUnheardOf(row && { token_epoch: row.epoch }, { sid: id, ...token }, now)
+  replicaMayLag(row && { token_epoch: row.epoch }, { sid: id, ...token }, now)
     ? (await db.readPrimary(selectService({ id, now }))).service[0]
     : row
 
@@ -213,7 +213,7 @@ export async function findServiceScopes(
 ): Promise<string[] | undefined> {
   const { db, now } = resources
   const [found] = (await db.read(selectService({ id: token.client_id, now }))).service
-  return serviceScopesNow(await serviceAsHeardOf(resources, found, token), token)
+  return serviceScopesNow(await serviceWithPrimaryFallback(resources, found, token), token)
 }
 
 /** The same for a service that was already read. */
@@ -221,7 +221,7 @@ export function serviceScopesNow(
   found: Service | undefined,
   token: Pick<ClientClaims, 'sub' | 'client_id' | 'epoch' | 'scope'>,
 ): string[] | undefined {
-  if (!found || !answersForServices(found.owner_role)) return undefined
+  if (!found || !mayOwnServices(found.owner_role)) return undefined
   if (token.sub !== token.client_id || found.epoch !== token.epoch) return undefined
   const now = scopesOfService(found)
   return token.scope.split(' ').filter((scope) => now.includes(scope))
@@ -231,7 +231,7 @@ export function serviceScopesNow(
 const liveService = ({ epoch, client }: Claims, now: number) => {
   const roles = ROLES.filter(
     (role) =>
-      answersForServices(role) && client!.scopes.every((scope) => hasPermission(role, scope as Permission)),
+      mayOwnServices(role) && client!.scopes.every((scope) => hasPermission(role, scope as Permission)),
   )
   return sql`EXISTS (SELECT 1 FROM ${oauthClients} JOIN ${users} ON ${users.id} = ${oauthClients.owner_id} AND ${userIsActive(now)}
     WHERE ${oauthClients.id} = ${client!.id} AND ${oauthClients.epoch} = ${epoch}

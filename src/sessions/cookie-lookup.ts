@@ -1,6 +1,6 @@
 import { and, eq, gt, isNull, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
-import { isYoung } from '../database/lag.ts'
+import { replicaMayMiss } from '../database/lag.ts'
 import { build, databaseNow, type Places, prepare, type RowsOf } from '../database/statements.ts'
 import { countDead } from '../mail/models.ts'
 import { countLocked, profileColumns, userIsActive, users } from '../users/models.ts'
@@ -72,7 +72,7 @@ export function lookUpCookie({ db, now }: Resources, cookie: CookieSession, { is
   const find = async () => {
     piggybacked.settle()
     const [row] = (await piggybacked.rows) as SignedIn[]
-    const [user] = mayBeUnheardOf(row, cookie, now) ? (await db.readPrimary(asked)).user : [row]
+    const [user] = replicaMayLag(row, cookie, now) ? (await db.readPrimary(asked)).user : [row]
     return user && user.id === cookie.sub && isGoodTurn(user, cookie.turn) ? user : undefined
   }
   return () => {
@@ -82,14 +82,14 @@ export function lookUpCookie({ db, now }: Resources, cookie: CookieSession, { is
 }
 
 /** Whether a lagging replica may have missed the session, its turn or an epoch. Then the primary is asked. */
-const mayBeUnheardOf = (row: SignedIn | undefined, { sid, turn, epoch }: CookieSession, now: number) =>
-  row ? row.turn < turn || row.token_epoch < epoch : isYoung(timeOfId(sid), now)
+const replicaMayLag = (row: SignedIn | undefined, { sid, turn, epoch }: CookieSession, now: number) =>
+  row ? row.turn < turn || row.token_epoch < epoch : replicaMayMiss(timeOfId(sid), now)
 
 /** Whether the role and epoch in the cookie are still right. */
-export const isHintRight = ({ epoch, role }: CookieSession, user: SignedIn) =>
+export const isHintCurrent = ({ epoch, role }: CookieSession, user: SignedIn) =>
   user.token_epoch === epoch && user.role === role
 
-export const withRightHint = (cookie: CookieSession, user: SignedIn): CookieSession => ({
+export const withCurrentHint = (cookie: CookieSession, user: SignedIn): CookieSession => ({
   ...cookie,
   role: user.role,
   epoch: user.token_epoch,

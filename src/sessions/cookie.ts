@@ -39,7 +39,7 @@ const makeSessionCookie = (keys: Keyring, session: CookieSession) => {
   return seal(keys, `ck_${sid}.${turn}.${sub}.${role}.${epoch}.${auth_time}.${stays ? 1 : 0}`)
 }
 
-export const bringsSessionCookie = (c: Context) => getCookie(c, SESSION_COOKIE) !== undefined
+export const hasSessionCookie = (c: Context) => getCookie(c, SESSION_COOKIE) !== undefined
 
 /** Reads the session cookie of a request; undefined if it has none of ours. Costs no trip. */
 export function readSessionCookie(c: Context, keys: Keyring, now: number): CookieSession | undefined {
@@ -99,7 +99,7 @@ export const knownDevice = (c: Context): { device_token?: string } => {
 }
 
 /** Call after all other sessions and all copies of this cookie have ended: this session gets a new cookie. */
-export function outliveCopies(c: Context, { turn }: Claims, to: { epoch?: number } = {}): void {
+export function replaceSessionCookie(c: Context, { turn }: Claims, to: { epoch?: number } = {}): void {
   if (turn !== undefined) moveSessionCookie(c, { turn: turn + TURNS_PAST_COPIES, ...to })
 }
 

@@ -7,7 +7,7 @@ import { BoundedMap } from '../values/bounded-map.ts'
 import { ACCESS_TOKEN_SECONDS, type Claims } from './access-tokens.ts'
 
 /**
- * Caches in Redis who somebody is, and what a token may do (oauth/word/). After libSQL has answered, a copy
+ * Caches in Redis who somebody is, and what a token may do (oauth/introspection/). After libSQL has answered, a copy
  * is stored for less than a minute, and Redis answers alone from then on. Redis never refuses anybody: if
  * anything contradicts a copy, libSQL is asked, and decides.
  *
@@ -83,7 +83,7 @@ export async function readNear(
 }
 
 /** Keys whose presence contradicts a copy of a session. */
-export const keysAgainst = (sessionId: string, ...ids: string[]) => [
+export const doubtKeysOf = (sessionId: string, ...ids: string[]) => [
   sessionKey(sessionId),
   ...ids.map(doubtKey),
 ]
@@ -95,7 +95,7 @@ export const areClear = (replies: Replies, keys: readonly string[]) =>
 /** Copies of another form of the profile cannot be opened, so none is mistaken for this one. */
 const aboutOf = (sessionId: string) => `copy ${sessionId} ${Object.keys(profileColumns).join()}`
 
-const keysOf = ({ sid, sub }: Claims) => keysAgainst(sid, sub)
+const keysOf = ({ sid, sub }: Claims) => doubtKeysOf(sid, sub)
 
 /** The keys to read for a token of a login. */
 export const keysOfLogin = (claims: Claims) => [copyKey(claims.sid), ...keysOf(claims)]

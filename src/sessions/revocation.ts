@@ -3,7 +3,7 @@ import type { Resources } from '../context.ts'
 import { build, databaseNow, type Given, type Places, prepare } from '../database/statements.ts'
 import { type Reason, Refusal } from '../http/problem.ts'
 import { type Profile, profileColumns, profileOf, userIsActive, users } from '../users/models.ts'
-import { type Claims, mayBeUnheardOf } from './access-tokens.ts'
+import { type Claims, replicaMayLag } from './access-tokens.ts'
 import { clientIsLive } from './client-tokens.ts'
 import { invalidToken } from './errors.ts'
 import { sessions } from './models.ts'
@@ -93,7 +93,7 @@ export function checkRevocation({ db, now }: Resources, claims: Claims): () => P
   return async () => {
     piggybacked.settle()
     const [row] = await piggybacked.rows
-    const isVerdict = row?.reason === null || !mayBeUnheardOf(row, claims, now)
+    const isVerdict = row?.reason === null || !replicaMayLag(row, claims, now)
     return assertLive(isVerdict ? row : (await db.readPrimary(asked)).session[0])
   }
 }
@@ -113,7 +113,7 @@ export const findOwnProfile = (
     const { db, now } = resources
     const asked = readOwnProfile({ ...claims, now })
     const [row] = (await db.read(asked)).profile
-    const isVerdict = row?.reason === null || !mayBeUnheardOf(row, claims, now)
+    const isVerdict = row?.reason === null || !replicaMayLag(row, claims, now)
     const found = assertLive(isVerdict ? row : (await db.readPrimary(asked)).profile[0])
     return { profile: profileOf(found), endsAt: found.idle_expires_at, turn: found.turn }
   })

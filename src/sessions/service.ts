@@ -35,7 +35,7 @@ export type RevokedReason =
   | 'role_changed'
 
 /** What every session begins with, a user's own or an app's. */
-export const beginning = ({ origin }: Pick<Resources, 'origin'>, userId: string) => ({
+export const sessionDefaults = ({ origin }: Pick<Resources, 'origin'>, userId: string) => ({
   id: newSessionId(userId),
   user_id: userId,
   counter: 0,
@@ -62,7 +62,7 @@ export const revokeSessions = (now: number, reason: RevokedReason, which: SQL | 
  * Apps' sessions end with the user's own session above them, unless they have `offline_access`. Goes after
  * the statement that ends one session; what ends all of a user's sessions ends these with them.
  */
-export const endAppsOf = (now: number, userId: string) =>
+export const endAppSessions = (now: number, userId: string) =>
   revokeSessions(
     now,
     'parent_ended',
@@ -71,7 +71,7 @@ export const endAppsOf = (now: number, userId: string) =>
   )
 
 /** Apps with `offline_access` were allowed by a user with the old role: a new role ends their sessions. */
-export const endOfflineOf = (now: number, userId: string, condition: SQL) =>
+export const endOfflineSessions = (now: number, userId: string, condition: SQL) =>
   revokeSessions(
     now,
     'role_changed',
@@ -87,7 +87,7 @@ export const shortenSessions = ({ config }: Pick<Resources, 'config'>, userId: s
     .where(and(sessionsOf(userId), isNull(sessions.revoked_at), isNull(sessions.parent_id), condition))
 
 /** For a session that goes on while all others end: copies of its cookie end too. */
-export const endCopies = (id: string, condition: SQL) =>
+export const endCookieCopies = (id: string, condition: SQL) =>
   build
     .update(sessions)
     .set({ turn: sql`${sessions.turn} + ${TURNS_PAST_COPIES}` })
@@ -103,7 +103,7 @@ export function revokeSurplusSessions(resources: Resources, userId: string) {
     surplus: [
       revokeSessions(resources.now, 'too_many', sql`${sessions.id} IN (${surplus})`),
       record(resources, event, sql`changes() > 0`),
-      endAppsOf(resources.now, userId),
+      endAppSessions(resources.now, userId),
     ],
     // Read back, because a batch that was already done only answers its queries.
     evicted: build
@@ -213,7 +213,7 @@ export async function endSession(
     {
       history: record(resources, event, mayEnd),
       ending: revokeSessions(resources.now, reason, and(eq(sessions.id, sessionId), isDone)),
-      apps: endAppsOf(resources.now, actor.sub),
+      apps: endAppSessions(resources.now, actor.sub),
       stillOpen: open,
       owed: selectIsOwed(),
     },

@@ -1,22 +1,22 @@
 import type { Context } from 'hono'
 import { limitByNetwork } from '../access/guards.ts'
-import { requestMailedProof } from '../auth/again/mailed-proof.ts'
-import { beginReauthentication, reauthenticate } from '../auth/again/reauthenticate.ts'
+import { requestMailedProof } from '../auth/reauthentication/mailed-proof.ts'
+import { beginReauthentication, reauthenticate } from '../auth/reauthentication/reauthenticate.ts'
 import { Reauthenticate } from '../auth/schemas.ts'
 import { Hono } from '../http/hono.ts'
 import type { AppError } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
-import { asksAnew } from '../identities/client.ts'
+import { canReauthenticate } from '../identities/client.ts'
 import type { Said } from '../pages/components.tsx'
 import { failingPage, problemText } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
-import { assertSayable, respond } from '../pages/respond.ts'
+import { assertShowable, respond } from '../pages/respond.ts'
 import { homeOf, type PageEnv, placeOfOurs, signedInPage } from '../pages/session.ts'
 import { moveSessionCookie } from '../sessions/cookie.ts'
 import { againInput } from './factor-pages.tsx'
+import { SignInAgainPage } from './methods/again-page.tsx'
 import { refusalOf } from './refusals.tsx'
 import { originOfTarget } from './targets.ts'
-import { SignInAgainPage } from './ways/again-page.tsx'
 
 const whoeverIsIn = signedInPage(undefined, { mayOweFactor: true })
 
@@ -42,7 +42,7 @@ async function againPage(c: Context<PageEnv>, { to, status, ...shown }: Shown) {
       {...shown}
       {...again}
       providers={c.var.config.IDENTITY_PROVIDERS.filter(
-        (provider) => asksAnew(provider) && again.takesProviders.includes(provider.id),
+        (provider) => canReauthenticate(provider) && again.takesProviders.includes(provider.id),
       )}
     />,
     { ...(status && { status }), ...(await originOfTarget(c.var, undefined, to)) },
@@ -51,7 +51,7 @@ async function againPage(c: Context<PageEnv>, { to, status, ...shown }: Shown) {
 
 /** The page again, with the reason for the refusal. */
 async function refusedPage(c: Context<PageEnv>, error: unknown, shown: Shown) {
-  assertSayable(c, error)
+  assertShowable(c, error)
   const { view } = await c.var.signedIn()
   const { common, factors, signin } = view.texts
   const said: Record<string, readonly string[]> = {

@@ -4,7 +4,7 @@ import type { Resources } from '../context.ts'
 import type { Purpose } from '../links/models.ts'
 import type { Proof } from '../links/schemas.ts'
 import { openSignupToken } from '../links/signup-tokens.ts'
-import { type Onwards, onwardsIn, paramsOf } from './targets.ts'
+import { type Continuation, paramsOf, readContinuation } from './targets.ts'
 
 const DAY_SECONDS = 86_400
 const ATTRIBUTES = { httpOnly: true, secure: true, sameSite: 'Lax', path: '/', maxAge: DAY_SECONDS } as const
@@ -41,10 +41,10 @@ export function askerOf(
  * @param of the user whose destination it is, if somebody is signed in: another user of the same browser does
  *   not go there.
  */
-export const rememberOnwards = (c: Context, on: Onwards, of?: string) =>
+export const rememberContinuation = (c: Context, on: Continuation, of?: string) =>
   setCookie(c, ONWARDS, new URLSearchParams({ ...paramsOf(on), ...(of && { of }) }).toString(), ATTRIBUTES)
 
-export function onwardsOf(c: Context, of?: string): Onwards {
+export function recallContinuation(c: Context, of?: string): Continuation {
   const { of: whose, ...on } = Object.fromEntries(new URLSearchParams(getCookie(c, ONWARDS) ?? ''))
-  return whose === of ? onwardsIn(on) : {}
+  return whose === of ? readContinuation(on) : {}
 }

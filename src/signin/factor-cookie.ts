@@ -2,7 +2,7 @@ import type { Context } from 'hono'
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
 import { METHODS, type Method } from '../factors/state.ts'
 import type { AppError } from '../http/problem.ts'
-import { type Onwards, onwardsIn, paramsOf } from './targets.ts'
+import { type Continuation, paramsOf, readContinuation } from './targets.ts'
 
 /**
  * After a correct password, while the second factor is asked for: the challenge, and where to continue. It
@@ -19,7 +19,7 @@ export interface FactorDue extends Entering {
 }
 
 /** Who is signing in, for how long, and where they continue. */
-export interface Entering extends Onwards {
+export interface Entering extends Continuation {
   email: string
   stays: boolean
 }
@@ -47,7 +47,7 @@ export function readFactorDue(c: Context): FactorDue | undefined {
     methods: METHODS.filter((method) => named.includes(method)),
     email: fields.get('email') ?? '',
     stays: fields.get('stays') === 'yes',
-    ...onwardsIn(Object.fromEntries(fields)),
+    ...readContinuation(Object.fromEntries(fields)),
   }
 }
 
@@ -55,15 +55,15 @@ export function readFactorDue(c: Context): FactorDue | undefined {
  * Reloading the page of first codes sends its form again, and by then its user is signed in. This notes where
  * they continue.
  */
-export function noteFirstCodes(c: Context, on: Onwards): void {
+export function noteFirstCodes(c: Context, on: Continuation): void {
   const value = new URLSearchParams({ codes: 'shown', ...paramsOf(on) })
   setCookie(c, COOKIE, value.toString(), { ...ATTRIBUTES, maxAge: FIRST_CODES_SECONDS })
 }
 
 /** Where they continue; undefined if no first codes were shown. */
-export function afterFirstCodes(c: Context): Onwards | undefined {
+export function afterFirstCodes(c: Context): Continuation | undefined {
   const fields = Object.fromEntries(new URLSearchParams(getCookie(c, COOKIE) ?? ''))
-  return fields.codes === 'shown' ? onwardsIn(fields) : undefined
+  return fields.codes === 'shown' ? readContinuation(fields) : undefined
 }
 
 export const clearFactorDue = (c: Context) => deleteCookie(c, COOKIE, ATTRIBUTES)

@@ -5,7 +5,7 @@ import { PasskeyForm } from '../pages/factors.tsx'
 import { NarrowPage } from '../pages/layout.tsx'
 import type { View } from '../pages/view.ts'
 import type { FactorDue } from './factor-cookie.ts'
-import type { Onwards } from './targets.ts'
+import type { Continuation } from './targets.ts'
 
 /** Asks for the second factor, after a correct password. */
 export const FactorPage: FC<{ view: View; token: string; due: FactorDue; message?: Said | undefined }> = ({
@@ -76,7 +76,12 @@ export const FactorPage: FC<{ view: View; token: string; due: FactorDue; message
 }
 
 /** Passkey sign-in on the sign-in page: by its button, and in the autofill of the address. */
-export const PasskeySignIn: FC<{ view: View; token: string } & Onwards> = ({ view, token, to, target }) => (
+export const PasskeySignIn: FC<{ view: View; token: string } & Continuation> = ({
+  view,
+  token,
+  to,
+  target,
+}) => (
   <PasskeyForm
     view={view}
     token={token}

@@ -16,9 +16,9 @@ import { knownDevice, readSessionCookie } from '../sessions/cookie.ts'
 import { lookUpCookie } from '../sessions/cookie-lookup.ts'
 import { afterFirstCodes, clearFactorDue, type FactorDue, readFactorDue } from './factor-cookie.ts'
 import { credentialIn, FactorPage } from './factor-pages.tsx'
-import { onwardsIn, originOfTarget, paramsOf, placeAfter } from './targets.ts'
-import { ShownCodesPage } from './ways/codes-page.tsx'
-import { enter } from './ways/enter.tsx'
+import { ShownCodesPage } from './methods/codes-page.tsx'
+import { completeSignIn } from './methods/enter.tsx'
+import { destinationAfter, originOfTarget, paramsOf, readContinuation } from './targets.ts'
 
 const factorPage = async (c: Context, due: FactorDue, message?: Said, status = 200) =>
   respond(c, <FactorPage view={viewOf(c)} token={browserFormToken(c)} due={due} message={message} />, {
@@ -32,7 +32,7 @@ async function shownCodesPage(c: Context<PageEnv>) {
   const cookie = on && readSessionCookie(c, config.keys.session_cookie, now)
   // The session may have been ended meanwhile.
   if (!cookie || !(await lookUpCookie(c.var, cookie)())) return undefined
-  return respond(c, <ShownCodesPage view={viewOf(c)} href={placeAfter(c.var, cookie.role, on)} />)
+  return respond(c, <ShownCodesPage view={viewOf(c)} href={destinationAfter(c.var, cookie.role, on)} />)
 }
 
 export const factorPages = new Hono<PageEnv>()
@@ -51,7 +51,7 @@ export const factorPages = new Hono<PageEnv>()
         : { code: (code ?? '').replace(/\s/g, '') }
     try {
       const input = () => validate(SecondFactor(), { challenge: due.challenge, ...given, ...knownDevice(c) })
-      return await enter(c, () => proveSecondFactor(c.var, input()), due)
+      return await completeSignIn(c, () => proveSecondFactor(c.var, input()), due)
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error
       noteProblem(c, error)
@@ -68,11 +68,11 @@ export const factorPages = new Hono<PageEnv>()
   })
   .post('/signin/passkey', limitByNetwork, form(browserOf), async (c) => {
     const { challenge_id, remember } = c.var.fields
-    const on = onwardsIn(c.var.fields)
+    const on = readContinuation(c.var.fields)
     const entering = { email: '', stays: remember === 'yes', ...on }
     try {
       const sent = { challenge_id, credential: credentialIn(c.var.fields), ...knownDevice(c) }
-      return await enter(c, () => provePasskey(c.var, validate(PasskeyLogIn(), sent)), entering)
+      return await completeSignIn(c, () => provePasskey(c.var, validate(PasskeyLogIn(), sent)), entering)
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error
       noteProblem(c, error)

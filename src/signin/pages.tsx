@@ -5,9 +5,9 @@ import { NarrowPage } from '../pages/layout.tsx'
 import { TermsBox } from '../pages/terms.tsx'
 import type { View } from '../pages/view.ts'
 import { PasskeySignIn } from './factor-pages.tsx'
-import { type Onwards, onwards } from './targets.ts'
-import { type BotChallenge, BotChallengeBox } from './ways/joining.tsx'
-import { OtherWays, ProviderButtons } from './ways/provider-buttons.tsx'
+import { type BotChallenge, BotChallengeBox } from './methods/joining.tsx'
+import { OtherWays, ProviderButtons } from './methods/provider-buttons.tsx'
+import { type Continuation, withContinuation } from './targets.ts'
 
 export interface FormPage {
   view: View
@@ -30,7 +30,7 @@ export interface Ways {
   providers: readonly IdentityProvider[]
 }
 
-export const SignInPage: FC<FormPage & Onwards & Ways & { unknown?: UnknownPasskey }> = ({
+export const SignInPage: FC<FormPage & Continuation & Ways & { unknown?: UnknownPasskey }> = ({
   view,
   token,
   message,
@@ -51,7 +51,7 @@ export const SignInPage: FC<FormPage & Onwards & Ways & { unknown?: UnknownPassk
       below={
         canSignUp && (
           <>
-            {signin.newHere} <a href={onwards('/signup', { to, target })}>{signin.create}</a>
+            {signin.newHere} <a href={withContinuation('/signup', { to, target })}>{signin.create}</a>
           </>
         )
       }
@@ -59,7 +59,7 @@ export const SignInPage: FC<FormPage & Onwards & Ways & { unknown?: UnknownPassk
       <h1>{signin.title}</h1>
       <Message message={message} />
       <Form action="/signin" token={token} id="signin">
-        <OnwardsFields to={to} target={target} />
+        <ContinuationFields to={to} target={target} />
         <Field
           name="email"
           label={common.email}
@@ -105,7 +105,7 @@ export const SignInPage: FC<FormPage & Onwards & Ways & { unknown?: UnknownPassk
 
 export const SignUpPage: FC<
   FormPage &
-    Onwards & {
+    Continuation & {
       passwordMinLength: number
       challenge: BotChallenge | undefined
       providers: readonly IdentityProvider[]
@@ -131,14 +131,14 @@ export const SignUpPage: FC<
       isError={message?.tone === 'danger'}
       below={
         <>
-          {signup.have} <a href={onwards('/signin', { to, target })}>{signin.title}</a>
+          {signup.have} <a href={withContinuation('/signin', { to, target })}>{signin.title}</a>
         </>
       }
     >
       <h1>{signup.title}</h1>
       <Message message={message} />
       <Form action="/signup" token={token}>
-        <OnwardsFields to={to} target={target} />
+        <ContinuationFields to={to} target={target} />
         <Field
           name="name"
           label={common.name}
@@ -192,7 +192,7 @@ export const SignUpClosedPage: FC<{ view: View }> = ({ view }) => {
   )
 }
 
-export const CheckMailPage: FC<FormPage & Onwards & { email: string }> = ({
+export const CheckMailPage: FC<FormPage & Continuation & { email: string }> = ({
   view,
   token,
   message,
@@ -207,7 +207,7 @@ export const CheckMailPage: FC<FormPage & Onwards & { email: string }> = ({
       view={view}
       title={check.title}
       isError={message?.tone === 'danger'}
-      below={<a href={onwards('/signup', { to, target })}>{check.other}</a>}
+      below={<a href={withContinuation('/signup', { to, target })}>{check.other}</a>}
     >
       <div class="stack">
         <h1>{check.title}</h1>
@@ -298,7 +298,7 @@ export const ResendPage: FC<FormPage> = ({ view, token }) => {
   )
 }
 
-export const OnwardsFields: FC<Onwards> = ({ to, target }) => (
+export const ContinuationFields: FC<Continuation> = ({ to, target }) => (
   <>
     {to && <input type="hidden" name="to" value={to} />}
     {target && <input type="hidden" name="target" value={target} />}

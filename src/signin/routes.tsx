@@ -12,14 +12,14 @@ import { failingPage } from '../pages/failing.tsx'
 import { browserFormToken, browserOf, form, sessionOf } from '../pages/forms.ts'
 import { noteProblem, respond } from '../pages/respond.ts'
 import { homeOf, type PageEnv, signedInPage } from '../pages/session.ts'
-import { doneMessage, saidUnder } from '../pages/submit.ts'
+import { doneMessage, messageFor } from '../pages/submit.ts'
 import { viewOf } from '../pages/view.ts'
 import { knownDevice, readSessionCookie } from '../sessions/cookie.ts'
-import { askerOf, onwardsOf } from './asker-cookie.ts'
+import { askerOf, recallContinuation } from './asker-cookie.ts'
+import { completeSignIn } from './methods/enter.tsx'
 import { SignInPage, type Ways } from './pages.tsx'
 import { refusalOf } from './refusals.tsx'
-import { onwardsAsked, onwardsIn, originOfTarget } from './targets.ts'
-import { enter } from './ways/enter.tsx'
+import { originOfTarget, readContinuation, requestedContinuation } from './targets.ts'
 
 /**
  * Proves that whoever signs in has signed up in this browser: only they are told that an address is not
@@ -56,7 +56,7 @@ export const signinRoutes = new Hono<PageEnv>()
       c.req.query('done') === 'connect' && provider
         ? view.texts.signin.provider.first(provider.name)
         : undefined
-    const [title, text] = saidUnder<readonly string[]>(refused, c.req.query('done')) ?? []
+    const [title, text] = messageFor<readonly string[]>(refused, c.req.query('done')) ?? []
     const message = first
       ? { tone: 'info' as const, title: first[0]!, text: first[1] }
       : title
@@ -71,9 +71,9 @@ export const signinRoutes = new Hono<PageEnv>()
             unlocked: view.texts.links.unlock_account.done[0]!,
           })
     const { done, tried, with: _, login_hint: hint, ...query } = c.req.query()
-    const given = onwardsAsked(c.var, query)
+    const given = requestedContinuation(c.var, query)
     // Somebody who signed up here continues where they wanted to.
-    const on = done === 'confirmed' && !given.to && !given.target ? onwardsOf(c) : given
+    const on = done === 'confirmed' && !given.to && !given.target ? recallContinuation(c) : given
     return respond(
       c,
       <SignInPage
@@ -90,11 +90,11 @@ export const signinRoutes = new Hono<PageEnv>()
   })
   .post('/signin', limitByNetwork, form(browserOf), async (c) => {
     const { email = '', password = '', remember } = c.var.fields
-    const { to, target } = onwardsIn(c.var.fields)
+    const { to, target } = readContinuation(c.var.fields)
     try {
       const sent = { email, password, ...knownDevice(c), ...signedUpHere(c) }
       const on = { email, stays: remember === 'yes', to, target }
-      return await enter(c, async () => logIn(c.var, validate(LogIn(), sent)), on)
+      return await completeSignIn(c, async () => logIn(c.var, validate(LogIn(), sent)), on)
     } catch (error) {
       if (!(error instanceof AppError)) throw error
       noteProblem(c, error)

@@ -20,7 +20,8 @@ import { forgotPassword } from '../recovery/reset.ts'
 import { AskForMail, VerifyEmail } from '../recovery/schemas.ts'
 import { resendVerification, verifyEmail } from '../recovery/verify.ts'
 import { knownDevice } from '../sessions/cookie.ts'
-import { askerOf, onwardsOf, rememberAsker, rememberOnwards } from './asker-cookie.ts'
+import { askerOf, recallContinuation, rememberAsker, rememberContinuation } from './asker-cookie.ts'
+import { botChallengeOf, isOfChallenge, joinerIn, thirdPartyOf } from './methods/joining.tsx'
 import {
   CheckMailPage,
   ForgotPage,
@@ -30,10 +31,15 @@ import {
   SignUpPage,
 } from './pages.tsx'
 import { refusalOf } from './refusals.tsx'
-import { type Onwards, onwardsAsked, onwardsIn, originOfTarget, placeAfter } from './targets.ts'
-import { botChallengeOf, isOfChallenge, joinerIn, thirdPartyOf } from './ways/joining.tsx'
+import {
+  type Continuation,
+  destinationAfter,
+  originOfTarget,
+  readContinuation,
+  requestedContinuation,
+} from './targets.ts'
 
-const checkMail = (c: Context, email: string, on: Onwards, message?: Said, status = 200) =>
+const checkMail = (c: Context, email: string, on: Continuation, message?: Said, status = 200) =>
   respond(
     c,
     <CheckMailPage
@@ -52,7 +58,7 @@ const checkMail = (c: Context, email: string, on: Onwards, message?: Said, statu
  */
 async function signUpPage(
   c: Context<PageEnv>,
-  on: Onwards,
+  on: Continuation,
   refused: Partial<FormPage> & { status?: number } = {},
 ) {
   const challenge = botChallengeOf(c.var.config)
@@ -90,24 +96,24 @@ export const signupRoutes = new Hono<PageEnv>()
   .get('/signup', (c) => {
     const view = viewOf(c)
     if (c.var.config.SIGNUP === 'closed') return respond(c, <SignUpClosedPage view={view} />)
-    return signUpPage(c, onwardsAsked(c.var, c.req.query()))
+    return signUpPage(c, requestedContinuation(c.var, c.req.query()))
   })
   .post('/signup', limitByNetwork, form(browserOf), async (c) => {
     const { form_token: _, ...fields } = c.var.fields
     const { name = '', email = '', password = '' } = fields
-    const on = onwardsIn(fields)
+    const on = readContinuation(fields)
     try {
       const input = validate(SignUp(), { ...joinerIn(c.var.config, fields), email, password })
       const { status, body } = await signUp(c.var, input, undefined)
       rememberAsker(c, 'verify_email', body.signup_token)
       if (status === 202) {
-        rememberOnwards(c, on)
+        rememberContinuation(c, on)
         return c.redirect(`/signup/check?${new URLSearchParams({ email })}`, 303)
       }
       const tokens = await signInAfterwards(c, { email, password })
       if (!tokens) return c.redirect('/signin?done=signed_up', 303)
       keepSignedIn(c, tokens, true)
-      return c.redirect(placeAfter(c.var, tokens.user.role, on), 303)
+      return c.redirect(destinationAfter(c.var, tokens.user.role, on), 303)
     } catch (error) {
       if (!(error instanceof AppError) || (error.status >= 500 && !isOfChallenge(error))) throw error
       noteProblem(c, error)
@@ -128,7 +134,7 @@ export const signupRoutes = new Hono<PageEnv>()
   .get('/signup/resend', (c) => {
     return respond(c, <ResendPage view={viewOf(c)} token={browserFormToken(c)} />)
   })
-  .get('/signup/check', (c) => checkMail(c, c.req.query('email') ?? '', onwardsOf(c)))
+  .get('/signup/check', (c) => checkMail(c, c.req.query('email') ?? '', recallContinuation(c)))
   .post('/signup/code', limitByNetwork, form(browserOf), async (c) => {
     const { email = '', code = '' } = c.var.fields
     const proof = { code: code.replace(/\s/g, ''), ...askerOf(c, c.var, 'verify_email') }
@@ -142,7 +148,7 @@ export const signupRoutes = new Hono<PageEnv>()
       const [title, text] = view.texts.signin.check.wrong
       const message: Said =
         error.status === 429 ? refusalOf(view, error) : { tone: 'danger', title: title!, text }
-      return checkMail(c, email, onwardsOf(c), message, error.status)
+      return checkMail(c, email, recallContinuation(c), message, error.status)
     }
   })
   .post('/signup/again', limitByNetwork, form(browserOf), async (c) => {
@@ -152,11 +158,11 @@ export const signupRoutes = new Hono<PageEnv>()
       // The sign-up token works with every mail of that account, so it is kept.
       if (askerOf(c, c.var, 'verify_email').signup_token === undefined)
         rememberAsker(c, 'verify_email', asked.request_token)
-      return checkMail(c, email, onwardsOf(c), { title: viewOf(c).texts.signin.check.sent })
+      return checkMail(c, email, recallContinuation(c), { title: viewOf(c).texts.signin.check.sent })
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error
       noteProblem(c, error)
-      return checkMail(c, email, onwardsOf(c), refusalOf(viewOf(c), error), error.status)
+      return checkMail(c, email, recallContinuation(c), refusalOf(viewOf(c), error), error.status)
     }
   })
   .get('/forgot', (c) => {

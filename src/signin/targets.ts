@@ -37,40 +37,40 @@ export const originOfTarget = async (
 }
 
 /** Where to go after signing in: a place of ours, or a sealed target. */
-export interface Onwards {
+export interface Continuation {
   to?: string | undefined
   target?: string | undefined
 }
 
 /** As parameters of a URL. */
-export const paramsOf = ({ to, target }: Onwards) => ({ ...(to && { to }), ...(target && { target }) })
+export const paramsOf = ({ to, target }: Continuation) => ({ ...(to && { to }), ...(target && { target }) })
 
 /** A page of ours that later continues there. */
-export function onwards(path: string, on: Onwards): string {
+export function withContinuation(path: string, on: Continuation): string {
   const query = new URLSearchParams(paramsOf(on))
   return query.size > 0 ? `${path}?${query}` : path
 }
 
 /** The destination that a page or a form has passed along. */
-export const onwardsIn = ({ to, target }: Record<string, string>): Onwards =>
+export const readContinuation = ({ to, target }: Record<string, string>): Continuation =>
   paramsOf({ to: placeOfOurs(to), target })
 
 /** The same for a URL that an app links to: `redirect_to` names one of APP_URLS. */
-export const onwardsAsked = (
+export const requestedContinuation = (
   resources: Pick<Resources, 'config'>,
   { redirect_to, ...query }: Record<string, string>,
-): Onwards => ({ target: sealTarget(resources, redirect_to), ...onwardsIn(query) })
+): Continuation => ({ target: sealTarget(resources, redirect_to), ...readContinuation(query) })
 
 /**
  * Where somebody goes who has just signed in. Our own pages ask for agreement to the terms themselves;
  * somebody on the way to an app is asked first.
  */
-export function placeAfter(
+export function destinationAfter(
   resources: Pick<Resources, 'config'>,
   role: string,
-  { to, target }: Onwards,
+  { to, target }: Continuation,
 ): string {
   const url = openTarget(resources, target)
   if (url === undefined) return to ?? homeOf(role)
-  return resources.config.TERMS_VERSION ? onwards('/terms', { target }) : url
+  return resources.config.TERMS_VERSION ? withContinuation('/terms', { target }) : url
 }

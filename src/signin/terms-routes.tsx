@@ -11,11 +11,11 @@ import { homeOf, type PageEnv, signedInPage } from '../pages/session.ts'
 import { TermsBox } from '../pages/terms.tsx'
 import { changeUser } from '../users/change.ts'
 import { acceptingTerms, assertTermsOfNow } from '../users/me.ts'
-import { type FormPage, OnwardsFields } from './pages.tsx'
-import { type Onwards, onwardsIn, openTarget, originOfTarget } from './targets.ts'
+import { ContinuationFields, type FormPage } from './pages.tsx'
+import { type Continuation, openTarget, originOfTarget, readContinuation } from './targets.ts'
 
 /** Terms that a signed-in user has not agreed to yet. */
-const TermsPage: FC<FormPage & Onwards & { hadOthers: boolean }> = ({
+const TermsPage: FC<FormPage & Continuation & { hadOthers: boolean }> = ({
   view,
   token,
   message,
@@ -46,7 +46,7 @@ const TermsPage: FC<FormPage & Onwards & { hadOthers: boolean }> = ({
       </div>
       <Message message={message} />
       <Form action="/terms" token={token}>
-        <OnwardsFields to={to} target={target} />
+        <ContinuationFields to={to} target={target} />
         <TermsBox view={view} error={errors.terms_version} />
         <Button style="primary" wide>
           {signin.terms.button}
@@ -60,10 +60,10 @@ const TermsPage: FC<FormPage & Onwards & { hadOthers: boolean }> = ({
 const asked = signedInPage(undefined, { mayOweFactor: true, mayOweTerms: true })
 
 /** Where to continue from here, without asking this again. */
-const placeOf = (c: Context<PageEnv>, { to, target }: Onwards) =>
+const placeOf = (c: Context<PageEnv>, { to, target }: Continuation) =>
   openTarget(c.var, target) ?? to ?? homeOf(c.var.actor.role!)
 
-async function termsPage(c: Context<PageEnv>, on: Onwards, errors?: Record<string, string>) {
+async function termsPage(c: Context<PageEnv>, on: Continuation, errors?: Record<string, string>) {
   const { view, viewer, user } = await c.var.signedIn()
   if (user.terms_version === (view.terms?.version ?? null)) return c.redirect(placeOf(c, on), 303)
   const message = errors && { tone: 'danger' as const, title: view.texts.common.problems.terms_not_accepted! }
@@ -82,10 +82,10 @@ async function termsPage(c: Context<PageEnv>, on: Onwards, errors?: Record<strin
 
 export const termsRoutes = new Hono<PageEnv>()
   .get('/terms', asked, (c) => {
-    return termsPage(c, onwardsIn(c.req.query()))
+    return termsPage(c, readContinuation(c.req.query()))
   })
   .post('/terms', asked, form(sessionOf), async (c) => {
-    const on = onwardsIn(c.var.fields)
+    const on = readContinuation(c.var.fields)
     try {
       const { terms_version } = c.var.fields
       assertTermsOfNow(c.var.config, terms_version)

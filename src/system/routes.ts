@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { limitByNetwork, whoeverAsks } from '../access/guards.ts'
+import { limitByNetwork, optionallySignedIn } from '../access/guards.ts'
 import { allows } from '../access/permissions.ts'
 import type { Config } from '../config/main.ts'
 import type { AppEnv } from '../context.ts'
@@ -83,7 +83,7 @@ export const systemRoutes = new Hono<AppEnv>()
       problems: PROBLEMS,
     }),
     limitByNetwork,
-    whoeverAsks,
+    optionallySignedIn,
     async (c) => {
       const readiness = await lookAtChecks(c.var, c.env)
       const { checks } = readiness

@@ -71,7 +71,7 @@ export const isCountedIn = (memory: SQLWrapper, attemptId: string) =>
   sql`instr(coalesce(${memory}, ''), ${attemptId + COUNTS}) > 0`
 
 /** A condition on a memory: that an attempt has never been counted. */
-export const isNewTo = (memory: SQLWrapper, attemptId: string) =>
+export const wasNeverCounted = (memory: SQLWrapper, attemptId: string) =>
   sql`instr(coalesce(${memory}, ''), ${attemptId}) = 0`
 
 /** Whether a counter, as it was read, has counted an attempt. */
@@ -99,7 +99,7 @@ export function countAttempt({ key, attemptId, condition, first, next, counts = 
     SELECT ${key}, ${attempts}, ${blocked_until}, ${expires_at}, ${attemptId + COUNTS} WHERE ${condition}
     ON CONFLICT (key) DO UPDATE SET attempts = ${next.attempts}, blocked_until = ${next.blocked_until},
       expires_at = ${next.expires_at}, attempt_id = ${remembering(throttles.attempt_id, attemptId)}
-    WHERE ${isNewTo(throttles.attempt_id, attemptId)} AND ${counts}`
+    WHERE ${wasNeverCounted(throttles.attempt_id, attemptId)} AND ${counts}`
 }
 
 /** What is left of a wait, in whole seconds. */

@@ -10,13 +10,13 @@ import {
   forgetCounters,
   hasCounted,
   isCountedIn,
-  isNewTo,
   newAttemptId,
   remembering,
   secondsUntil,
   selectCounter,
   takingAllBack,
   takingBack,
+  wasNeverCounted,
 } from './counters.ts'
 import { type KnownDevice, knowsDevice } from './devices.ts'
 import { tooManyAttempts } from './errors.ts'
@@ -69,7 +69,7 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
   const isKnown = device
     ? sql`(EXISTS (SELECT 1 FROM ${users} WHERE ${account} AND ${knowsDevice(device)})
         AND NOT EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${deviceKey}
-          AND attempts >= ${MAX_FAILURES_IN_A_ROW} AND ${isNewTo(throttles.attempt_id, attemptId)}))`
+          AND attempts >= ${MAX_FAILURES_IN_A_ROW} AND ${wasNeverCounted(throttles.attempt_id, attemptId)}))`
     : sql`0`
   const isOfAccount = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${account} AND id = ${device?.userId ?? ''})`
   const isLive = and(account, isNull(users.deleted_at))
@@ -103,7 +103,7 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
           and(
             isLive,
             lte(users.failed_logins, MAX_FAILURES_IN_A_ROW),
-            isNewTo(users.failed_attempts, attemptId),
+            wasNeverCounted(users.failed_attempts, attemptId),
             isCountedAt(networkKey),
           ),
         ),

@@ -1,7 +1,7 @@
 import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { anotherAdminRemains } from '../access/can-sign-in.ts'
-import { sayErased } from '../activity/ledger.ts'
+import { erasureForLedger } from '../activity/ledger.ts'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
@@ -13,7 +13,7 @@ import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
 import { linkIsLive, voidTokens } from '../links/service.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
 import { selectIsOwed } from '../oauth/models.ts'
-import { noteUnchecked } from '../passwords/service.ts'
+import { recordUnchecked } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { publishDoubts, whileDoubting } from '../sessions/near.ts'
@@ -23,7 +23,7 @@ import { NO_FAILURES } from '../throttle/service.ts'
 import {
   type Change,
   consequences,
-  makeWay,
+  freeAddress,
   NOBODY,
   needsFreeEmail,
   needsFreeExternalId,
@@ -31,7 +31,7 @@ import {
 import { eraseUser } from './erasure.ts'
 import { emailTaken, externalIdTaken, lastAdmin, writeConflict } from './errors.ts'
 import { ENABLED, selectUsers, type User, users } from './models.ts'
-import { foldOf } from './names.ts'
+import { nameFold } from './names.ts'
 import { requireUser } from './queries.ts'
 
 /** In whose name a change is made, and what must hold at the moment it is written. */
@@ -148,7 +148,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
   const { now } = resources
   const set = {
     ...change.set,
-    ...(typeof change.set.name === 'string' && { name_fold: foldOf(change.set.name) }),
+    ...(typeof change.set.name === 'string' && { name_fold: nameFold(change.set.name) }),
     version: sql`${users.version} + 1`,
     updated_at: now,
     ...(change.set.failed_logins === 0 && NO_FAILURES),
@@ -165,13 +165,13 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     resources.ifMatch && eq(users.version, row.version),
   )
   const isThere = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead})`
-  const isTaken = needsFreeEmail(row, change)
+  const isAccepted = needsFreeEmail(row, change)
   const isOthersId = needsFreeExternalId(row, change)
   const mayAsk = and(
     isThere,
     by.holds,
     takesAdminAway(row, change) ? anotherAdminRemains(resources.config, now, row.id) : undefined,
-    sql`NOT ${isTaken} AND NOT ${isOthersId}`,
+    sql`NOT ${isAccepted} AND NOT ${isOthersId}`,
     change.unless && sql`NOT ${change.unless.is}`,
   )!
   const asked = change.asksFor?.(mayAsk)
@@ -188,7 +188,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
   const askedMail = asked?.enqueue(isDone)
   const mails = [...(askedMail ? [askedMail] : []), ...(change.mails?.(isDone) ?? [])]
   const changesRole = (change.set.role ?? row.role) !== row.role
-  const way = makeWay(resources, by.actorId, row, change, isDone)
+  const way = freeAddress(resources, by.actorId, row, change, isDone)
   const batch = {
     sessions: change.erases ? idsOfOpenSessions(row.id) : NOBODY,
     count: asked?.request.count ?? [],
@@ -201,7 +201,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
         ? eraseUser(resources, row, isDone)
         : [build.update(users).set(set).where(isThis)],
     consequences: consequences(resources, by.actorId, row, change, isDone),
-    unchecked: noteUnchecked(resources, change.set.password_hash, row.id, isDone),
+    unchecked: recordUnchecked(resources, change.set.password_hash, row.id, isDone),
     spending: by.spend ? [by.spend(isDone)] : [],
     also: change.alsoWrite?.(isDone) ?? [],
     mails: mails.flatMap(({ statements }) => statements),
@@ -209,7 +209,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     ...(asked && { mailing: asked.request.verdict }),
     user: selectUsers().where(eq(users.id, row.id)),
     ...(change.endsSessions || change.alsoWrite || changesRole ? { owed: selectIsOwed() } : {}),
-    verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${isThere} AS is_as_read, ${isTaken} AS is_taken, ${isOthersId} AS is_others_id,
+    verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${isThere} AS is_as_read, ${isAccepted} AS is_taken, ${isOthersId} AS is_others_id,
       ${change.unless?.is ?? sql`0`} AS is_forbidden`,
   }
   type Found = Pick<Results<typeof batch>, 'sessions' | 'squatter' | 'user' | 'verdict' | 'mailing' | 'owed'>
@@ -221,7 +221,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
       const ended = {
         users: squatter.map(({ id }) => id),
         sessions: sessions.map(({ id }) => id),
-        also: change.erases ? sayErased(resources, row) : undefined,
+        also: change.erases ? erasureForLedger(resources, row) : undefined,
       }
       await publishDoubts(resources, ended)
       sendAfterwards(resources, ...mails.map(({ mailId }) => mailId))

@@ -16,8 +16,8 @@ import { outbox } from '../mail/models.ts'
 import { oauthGrants } from '../oauth/models.ts'
 import { passkeys } from '../passkeys/models.ts'
 import {
-  endCopies,
-  endOfflineOf,
+  endCookieCopies,
+  endOfflineSessions,
   type RevokedReason,
   revokeSessions,
   sessionsOf,
@@ -29,7 +29,7 @@ import {
   emailIsHeld,
   emailIsTaken,
   externalIdIsTaken,
-  isStrangers,
+  isUnclaimed,
   isUnproved,
   type NewUser,
   type User,
@@ -125,11 +125,11 @@ export function consequences(
     ...(endsSessions
       ? [revokeSessions(now, endsSessions.reason, and(sessionsOf(row.id, endsSessions.exceptId), isDone))]
       : []),
-    ...(endsSessions?.exceptId ? [endCopies(endsSessions.exceptId, isDone)] : []),
+    ...(endsSessions?.exceptId ? [endCookieCopies(endsSessions.exceptId, isDone)] : []),
     ...(row.role === 'user' && (set.role ?? 'user') !== 'user'
       ? [shortenSessions(resources, row.id, isDone)]
       : []),
-    ...((set.role ?? row.role) === row.role ? [] : [endOfflineOf(now, row.id, isDone)]),
+    ...((set.role ?? row.role) === row.role ? [] : [endOfflineSessions(now, row.id, isDone)]),
     ...(voided.length > 0
       ? [voidTokens(now, voided, and(eq(oneTimeTokens.subject_id, row.id), isDone))]
       : []),
@@ -211,7 +211,7 @@ export const needsFreeExternalId = (row: User, { set: { external_id } }: Change)
   typeof external_id === 'string' ? externalIdIsTaken(external_id, row.id) : sql`0`
 
 /** Softly deletes an account that holds, unproved, an address that a change gives to another. Runs before the change. */
-export const makeWay = (
+export const freeAddress = (
   resources: Resources,
   actorId: string | null,
   row: User,
@@ -244,7 +244,7 @@ export interface GivingWay {
   reason: 'address_proved_by_another' | 'address_given_to_another'
 }
 export const TO_PROOF: GivingWay = { who: isUnproved, reason: 'address_proved_by_another' }
-export const TO_WHO_MANAGES: GivingWay = { who: isStrangers, reason: 'address_given_to_another' }
+export const TO_WHO_MANAGES: GivingWay = { who: isUnclaimed, reason: 'address_given_to_another' }
 
 /** Softly deletes an account whose address nobody has vouched for, when it rightly goes to somebody else. */
 export function deleteSquatter(

@@ -11,7 +11,7 @@ import { type AppError, Refusal } from '../http/problem.ts'
 import { type IdempotentRequest, openIdempotency, recalled } from '../idempotency/service.ts'
 import { MAILS_OF_MANAGER, openMailRequest } from '../mail/limits.ts'
 import { enqueueAsked, sendAfterwards } from '../mail/outbox.ts'
-import { hashNewPassword, noteUnchecked } from '../passwords/service.ts'
+import { hashNewPassword, recordUnchecked } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
@@ -30,7 +30,7 @@ import {
 import { emailTaken, externalIdTaken, outranked, signupBlocked, signupDomainRefused } from './errors.ts'
 import { assertTermsOfNow } from './me.ts'
 import { emailIsHeld, externalIdIsTaken, type NewUser, type Role, TYPED, users } from './models.ts'
-import { foldOf } from './names.ts'
+import { nameFold } from './names.ts'
 import { type CreateUser, type ManagedUser, toManagedUser } from './schemas.ts'
 
 type WhoJoins = Pick<Resources, 'config' | 'origin'>
@@ -59,7 +59,7 @@ const entriesAgainst = ({ origin }: Pick<WhoJoins, 'origin'>, email: string): st
 ]
 
 /** A condition: that the table blocks somebody who registers. */
-export const joinerIsBlocked = (joining: Pick<WhoJoins, 'origin'>, email: string): SQL =>
+export const signupIsBlocked = (joining: Pick<WhoJoins, 'origin'>, email: string): SQL =>
   isBlocked(entriesAgainst(joining, email))
 
 /** The refusal by the settings of an address that only its owner has vouched for. */
@@ -76,14 +76,14 @@ function refusalBy(
 
 /**
  * The refusal by the settings of somebody who registers. The table is checked in a later trip: see
- * `joinerIsBlocked`.
+ * `signupIsBlocked`.
  */
-export const refusalOfJoiner = (joining: WhoJoins, email: string): AppError | undefined =>
+export const refusalOfSignup = (joining: WhoJoins, email: string): AppError | undefined =>
   refusalBy(joining.config, email, entriesAgainst(joining, email))
 
 /** Throws 403 `signup_domain_refused`, `signup_blocked`. */
 export function assertMaySignUp(joining: WhoJoins, email: string): void {
-  const refusal = refusalOfJoiner(joining, email)
+  const refusal = refusalOfSignup(joining, email)
   if (refusal) throw refusal
 }
 
@@ -120,7 +120,7 @@ export async function makeUserRow(
     email: input.email,
     email_normalized: normalizeEmail(input.email),
     name: input.name,
-    name_fold: foldOf(input.name),
+    name_fold: nameFold(input.name),
     password_hash,
     role: input.role,
     status: 'active',
@@ -257,7 +257,7 @@ export function insertUser(
       way: way.statements,
       squatter: way.squatter,
       creation: insertWhere(users, row, isDone),
-      unchecked: noteUnchecked(resources, row.password_hash, row.id, isDone),
+      unchecked: recordUnchecked(resources, row.password_hash, row.id, isDone),
       adoption: isProved
         ? adoptInvitations(
             resources,

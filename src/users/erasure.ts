@@ -1,5 +1,5 @@
 import { and, eq, type SQL, sql } from 'drizzle-orm'
-import { type Erased, oweErasure } from '../activity/ledger.ts'
+import { type Erased, enqueueErasure } from '../activity/ledger.ts'
 import { activityLogs, IS_OF_OTHERS } from '../activity/models.ts'
 import { recordEach } from '../activity/service.ts'
 import { apiKeys } from '../api-keys/models.ts'
@@ -17,7 +17,7 @@ import { sessions } from '../sessions/models.ts'
 import { DAY_MS, MINUTE_MS } from '../values/durations.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { eraseReasonsFromDeliveries } from '../webhooks/models.ts'
-import { erasures, isOnlyTyped, users } from './models.ts'
+import { addressIsUnproved, erasures, users } from './models.ts'
 
 /**
  * Erasing a user. Their row goes at once, and a row of `erasures` takes its place: a job. Each call of `eraseTraces` takes
@@ -68,7 +68,7 @@ export function eraseUser(resources: Resources, person: Erased, isDone: SQL): St
   const hadRank = sql`role <> 'user' OR EXISTS (SELECT 1 FROM ${activityLogs}
     WHERE user_id = ${id} AND action = 'user.role_changed')`
   const all = sql`json_array(email_normalized, lower(email))`
-  const isTheirs = sql`email_verified_at IS NOT NULL OR NOT ${isOnlyTyped(id)}`
+  const isTheirs = sql`email_verified_at IS NOT NULL OR NOT ${addressIsUnproved(id)}`
   const sought = sql`json_object('addresses', ${all}, 'theirs', CASE WHEN ${isTheirs} THEN ${all} ELSE json_array() END)`
   return [
     sql`INSERT INTO ${erasures} (user_id, ended_at, began_at, sought, stage, cursor, origin_until, due_at)
@@ -77,7 +77,7 @@ export function eraseUser(resources: Resources, person: Erased, isDone: SQL): St
       FROM ${users} WHERE id = ${id} AND ${isDone} ON CONFLICT DO NOTHING`,
     // A trigger reduces what webhooks are owed about them to the id.
     build.delete(users).where(and(eq(users.id, id), isDone)),
-    ...oweErasure(config, person, isDone),
+    ...enqueueErasure(config, person, isDone),
     ...[factors, recoveryCodes, passkeys, identities, oauthGrants, apiKeys].map(
       (table) => sql`DELETE FROM ${table} WHERE user_id = ${id} AND ${isDone}`,
     ),
@@ -177,7 +177,7 @@ function historyOfThem(job: Job): Statement[] {
     WHERE had.id IN (${page}) AND json_tree.type = 'text' AND fullkey LIKE ${`$.${member}%`}`
   const all = sql`SELECT value FROM ${addresses(job)} UNION ALL ${found('email')} UNION ALL ${found('new_email')}`
   const wereTheirs = sql`SELECT value FROM ${theirs(job)} UNION ALL ${found('email')}
-    AND (fullkey <> '$.email.from' OR NOT ${isOnlyTyped(job.userId, sql`had.id`)})`
+    AND (fullkey <> '$.email.from' OR NOT ${addressIsUnproved(job.userId, sql`had.id`)})`
   const list = (values: SQL) => sql`json((SELECT json_group_array(value) FROM (${values})))`
   return [
     sql`UPDATE ${erasures} SET sought = json_object('addresses', ${list(all)}, 'theirs', ${list(wereTheirs)}) WHERE user_id = ${job.userId} AND EXISTS (${page})`,

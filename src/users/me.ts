@@ -3,7 +3,7 @@ import type { Config } from '../config/main.ts'
 import { invalidInput } from '../http/problem.ts'
 import { type Acting, applyChange, byActor, type Decision, isSamePerson } from './change.ts'
 import { differences, softDeletion } from './managing/manage.ts'
-import { noticeOfClosing, owed } from './managing/notices.ts'
+import { closingNotice, toMails } from './managing/notices.ts'
 import { withOwnProof } from './own-proof.ts'
 import type { UpdateMe } from './schemas.ts'
 
@@ -25,7 +25,7 @@ export async function deleteMe(acting: Acting, password: string | undefined): Pr
     applyChange(acting, byActor(actor, acting.now), row, {
       ...softDeletion(row, acting.now),
       alsoWrite: () => clearAttempts,
-      mails: owed(noticeOfClosing(acting, row)),
+      mails: toMails(closingNotice(acting, row)),
     }),
   )
 }

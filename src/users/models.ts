@@ -225,14 +225,14 @@ export const isUnproved = sql`(email_verified_at IS NULL AND role = 'user')`
  * changed its address since. It also gives way to an account that somebody who manages makes for the address: that
  * proves no more, but a stranger must not be able to prevent it.
  */
-export const isStrangers = sql`(${isUnproved} AND last_login_at IS NULL AND password_is_given = 0
+export const isUnclaimed = sql`(${isUnproved} AND last_login_at IS NULL AND password_is_given = 0
   AND EXISTS (SELECT 1 FROM ${activityLogs} WHERE user_id = ${users.id} AND action = 'user.signed_up')
   AND NOT EXISTS (SELECT 1 FROM ${activityLogs} WHERE user_id = ${users.id} AND action = 'email.changed'))`
 
 /** What proves the address that a user has, or gives them another. */
 const PROVE: Action[] = ['email.verified', 'email.changed', 'password.reset', 'invitation.accepted']
 /** A condition: the user signed up with an address, and nothing in their history before `until` proves it. */
-export const isOnlyTyped = (userId: string, until?: SQL) =>
+export const addressIsUnproved = (userId: string, until?: SQL) =>
   sql`(EXISTS (SELECT 1 FROM ${activityLogs} WHERE user_id = ${userId} AND action = 'user.signed_up')
     AND NOT EXISTS (SELECT 1 FROM ${activityLogs} WHERE user_id = ${userId} AND action IN ${PROVE}
       ${until ? sql`AND id < ${until}` : sql``}))`

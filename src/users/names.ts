@@ -49,7 +49,8 @@ export const foldName = (name: string) =>
 const SEPARATOR = '\x1f'
 
 /** For `users.name_fold`: the name, followed by its key; null if the name is its own key. */
-export const foldOf = (name: string) => (/[^ -~]/.test(name) ? `${name}${SEPARATOR}${foldName(name)}` : null)
+export const nameFold = (name: string) =>
+  /[^ -~]/.test(name) ? `${name}${SEPARATOR}${foldName(name)}` : null
 
 const NAMES_PER_BATCH = 200
 
@@ -63,6 +64,6 @@ export async function foldNames({ db }: Resources, fence: ReturnType<typeof sql>
       WHERE ${HAS_NO_KEY} AND id > '' ORDER BY id LIMIT ${NAMES_PER_BATCH}`,
   })
   return rows.map(({ id, name }) => [
-    sql`UPDATE ${users} SET name_fold = ${foldOf(name)} WHERE id = ${id} AND name = ${name} COLLATE BINARY AND ${fence}`,
+    sql`UPDATE ${users} SET name_fold = ${nameFold(name)} WHERE id = ${id} AND name = ${name} COLLATE BINARY AND ${fence}`,
   ])
 }

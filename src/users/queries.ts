@@ -9,8 +9,8 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import type { Session as SessionRow } from '../sessions/models.ts'
 import type { Session } from '../sessions/schemas.ts'
 import { openSessionsOf, toSessionList } from '../sessions/service.ts'
+import { findEarlierEmail } from './earlier-email.ts'
 import { userNotFound } from './errors.ts'
-import { findEarlier } from './give-back.ts'
 import {
   type ManagedProfile,
   managedColumns,
@@ -58,7 +58,7 @@ export async function findUser(
   } = await resources.db.read(readProfile({ id }))
   if (!row) throw userNotFound()
   assertVisible(actor, row)
-  return { row, earlierEmail: (await findEarlier(resources, row))?.email }
+  return { row, earlierEmail: (await findEarlierEmail(resources, row))?.email }
 }
 
 /** A user's open sessions. Where they are used from is only for those who outrank the user. Throws 404. */

@@ -5,7 +5,7 @@ import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { build, insertWhere, rowExists, type Statement } from '../database/statements.ts'
-import { isTaken } from '../http/outbound.ts'
+import { isAccepted } from '../http/outbound.ts'
 import { openNotices } from '../mail/limits.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
@@ -141,7 +141,7 @@ async function sendByHand(
     after: build.select(listedColumns).from(webhookDeliveries).where(eq(webhookDeliveries.id, row.id)),
   })
   // Deliveries that waited for this one may go out now.
-  if (isTaken(status)) resources.afterwards(resources.deliverEvents())
+  if (isAccepted(status)) resources.afterwards(resources.deliverEvents())
   else if (mayBeOver({ failures: failures - 1 }, status)) await rest(resources, row, status)
   return noted.after[0] && toDelivery(noted.after[0])
 }

@@ -4,10 +4,10 @@ import { detailsIn } from '../activity/details.ts'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
-import { SHARES, workOff } from '../database/deliveries.ts'
+import { deliverAllDue, SHARES } from '../database/deliveries.ts'
 import { build, databaseNow, rowExists } from '../database/statements.ts'
 import { log } from '../http/log.ts'
-import { isTaken, postForeign } from '../http/outbound.ts'
+import { isAccepted, postToReceiver } from '../http/outbound.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
 import { selectAdminsToTell } from '../users/managing/notices.ts'
 import { webhooks } from './models.ts'
@@ -48,7 +48,7 @@ export async function deliverEvents(
   // A success releases others: the next in its line, and all that waited for the end of a pause.
   do {
     run.delivered = 0
-    const more = await workOff(
+    const more = await deliverAllDue(
       {
         readDue: async () => (await db.read({ due: selectDueDeliveries() })).due,
         claim: (due) => claim(resources, due),
@@ -98,7 +98,7 @@ async function deliver(resources: Resources, delivery: Ours, run: Run): Promise<
     if (hasMoved || isLate) return void (await db.writeBatch(giveBack(delivery)))
     const { snapshot, event_details } = said
     const status = await post(resources, { ...delivery, snapshot, event_details })
-    if (isTaken(status)) {
+    if (isAccepted(status)) {
       if (resources.config.LOG === 'all') log('info', { code: 'webhook_delivered', ...line })
       await db.writeBatch(noteDelivered(delivery, status))
       run.delivered += 1
@@ -153,7 +153,7 @@ export async function post(
     ...signedHeaders(secrets, messageIdOf(delivery), now, body),
     ...(isByHand && { 'roster-out-of-order': 'true' }),
   }
-  return postForeign(config, 'webhook', delivery.url, { body, headers }).catch(() => undefined)
+  return postToReceiver(config, 'webhook', delivery.url, { body, headers }).catch(() => undefined)
 }
 
 /**

@@ -110,7 +110,7 @@ const LAST_FIXED = sql`coalesce((SELECT id FROM ${webhookDeliveries} WHERE is_fi
  * Rows that are not fixed yet are always the last ones. An UPDATE would read rows even without any webhook; this
  * reads one.
  */
-export const fixDeliveries = () => sql`INSERT INTO ${webhookDeliveries}
+export const finalizeDeliveries = () => sql`INSERT INTO ${webhookDeliveries}
     (id, webhook_id, event_id, type, owed_at, next_attempt_at, event_details, snapshot)
   SELECT owed.id, owed.webhook_id, owed.event_id, owed.type, owed.owed_at, owed.next_attempt_at,
     CASE WHEN owed.user_id IS NULL OR owed.user_id IN (SELECT id FROM ${users}) THEN owed.event_details END,
@@ -125,7 +125,7 @@ export const fixDeliveries = () => sql`INSERT INTO ${webhookDeliveries}
  * that 500 of them fit in a body of 16 KB. `ids` is a JSON list of the ids that were chosen; those that exist
  * were made.
  */
-export const tellWhoIsImported = (eventId: string, ids: string) => sql`UPDATE ${webhookDeliveries}
+export const addImportedIds = (eventId: string, ids: string) => sql`UPDATE ${webhookDeliveries}
   SET event_details = json_set(event_details, '$.ids', (SELECT coalesce(group_concat(replace(id, '-', ''), ''), '')
     FROM ${users} WHERE id IN (SELECT value FROM json_each(${ids}))))
   WHERE id > ${LAST_FIXED} AND event_id = ${eventId}`
@@ -149,7 +149,7 @@ export const REFUSED_AFTER = 10
 export const isOpen = (name: string) => sql.raw(`${name}.delivered_at IS NULL AND ${name}.dead_at IS NULL`)
 
 /** The id of the refused delivery at the head of this delivery's line; null if the head is not refused. */
-export const refusedInLineOf = (delivery: string) => {
+export const refusedHeadOf = (delivery: string) => {
   const name = sql.raw(delivery)
   return sql`(SELECT iif(head.attempts >= ${REFUSED_AFTER} AND head.last_status IS NOT NULL, head.id, NULL)
     FROM ${webhookDeliveries} AS head WHERE ${isOpen('head')} AND head.webhook_id = ${name}.webhook_id
@@ -163,7 +163,7 @@ export const refusedInLineOf = (delivery: string) => {
 export const hooksWithOldest = () =>
   sql`${webhooks} AS hook JOIN ${webhookDeliveries} AS delivery ON delivery.id IN (
       SELECT looked.id FROM ${webhookDeliveries} AS looked WHERE looked.webhook_id = hook.id AND ${isOpen('looked')}
-        AND coalesce(${refusedInLineOf('looked')}, looked.id) = looked.id
+        AND coalesce(${refusedHeadOf('looked')}, looked.id) = looked.id
       ORDER BY looked.id LIMIT ${LOOKED_AT})`
 
 /** Deliveries whose three days are over, and that nobody is sending. */

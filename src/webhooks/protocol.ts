@@ -1,7 +1,7 @@
 import { and, eq, getTableColumns, gt, inArray, isNotNull, isNull, lte, or, sql } from 'drizzle-orm'
-import { AT_A_TIME, claiming, type Due, isAttempt } from '../database/deliveries.ts'
+import { claiming, type Due, isAttempt, MAX_CONCURRENT } from '../database/deliveries.ts'
 import { build, databaseNow } from '../database/statements.ts'
-import { isTaken } from '../http/outbound.ts'
+import { isAccepted } from '../http/outbound.ts'
 import { DAY_MS, HOUR_MS } from '../values/durations.ts'
 import {
   hooksWithOldest,
@@ -9,7 +9,7 @@ import {
   isOpen,
   OWED_MS,
   REFUSED_AFTER,
-  refusedInLineOf,
+  refusedHeadOf,
   type WebhookDelivery,
   webhookDeliveries,
   webhooks,
@@ -87,7 +87,7 @@ const isFirst = (delivery: string, of: 'webhook' | 'line') =>
     AND ${
       of === 'line'
         ? sql`earlier.user_id IS ${sql.raw(delivery)}.user_id`
-        : sql`${refusedInLineOf('earlier')} IS NULL`
+        : sql`${refusedHeadOf('earlier')} IS NULL`
     })`
 
 /** A due delivery, and the time by the database's clock. */
@@ -107,7 +107,7 @@ export const selectDueDeliveries =
     WHERE hook.rested_at IS NULL AND coalesce(hook.next_try_at, 0) <= ${databaseNow}
       AND delivery.next_attempt_at <= ${databaseNow} AND delivery.is_fixed = 1 AND ${isFirst('delivery', 'line')}
       AND (hook.next_try_at IS NULL OR ${isFirst('delivery', 'webhook')}))
-  ORDER BY turn, id LIMIT ${AT_A_TIME}`
+  ORDER BY turn, id LIMIT ${MAX_CONCURRENT}`
 
 /**
  * A condition on a delivery: that it may be claimed. Once the batch has claimed it, the next in its line may
@@ -260,13 +260,13 @@ export const noteByHand = (
     .update(webhookDeliveries)
     .set({
       ...sent(status),
-      ...(isTaken(status) && {
+      ...(isAccepted(status) && {
         by_hand: sql`iif(${webhookDeliveries.delivered_at} IS NULL, 1, ${webhookDeliveries.by_hand})`,
         delivered_at: sql`coalesce(${webhookDeliveries.delivered_at}, ${databaseNow})`,
       }),
     })
     .where(eq(webhookDeliveries.id, id)),
-  hook: isTaken(status) ? [wake(of, isTest)] : [],
+  hook: isAccepted(status) ? [wake(of, isTest)] : [],
 })
 
 /** Whether this failure may be the one after which a webhook rests: the write decides, by `isOver`. */

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { keepFormerSeconds } from '../access/former-secrets.ts'
+import { formerSecretSeconds } from '../access/former-secrets.ts'
 import { ACTIONS, type Action } from '../activity/models.ts'
 import { listOf, pageQuery } from '../http/pagination.ts'
 import { Id, Time, toTime, toTimeOrNull } from '../values/ids.ts'
@@ -48,7 +48,7 @@ export type UpdateWebhook = Of<typeof UpdateWebhook>
 export const RotateWebhookSecret = lazy(() =>
   z
     .strictObject({
-      keep_former_seconds: keepFormerSeconds('For how long the former secret signs, too'),
+      keep_former_seconds: formerSecretSeconds('For how long the former secret signs, too'),
     })
     .meta({ id: 'RotateWebhookSecret' }),
 )

@@ -1,6 +1,6 @@
 import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { formerBeside } from '../access/former-secrets.ts'
+import { formerSecretColumns } from '../access/former-secrets.ts'
 import { requireRecentLogin } from '../access/guards.ts'
 import { type Action, activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
@@ -245,7 +245,7 @@ export async function rotateWebhookSecret(
     id,
     ({ secret: current, former_secret, former_secret_until }) => {
       const secrets = { secret_hash: current, former_secret_hash: former_secret, former_secret_until }
-      const former = seconds > 0 ? formerBeside(secrets, seconds * 1000, now) : undefined
+      const former = seconds > 0 ? formerSecretColumns(secrets, seconds * 1000, now) : undefined
       return {
         action: 'webhook.secret_rotated',
         mail: 'webhook_changed',

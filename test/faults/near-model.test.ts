@@ -11,7 +11,7 @@ import { rounds } from '../support/rounds.ts'
  *
  * A copy may depend on several things: a session and its user; for an app's token the app as well; for a service its
  * owner. Each is changed by itself, and has its own doubt. A service's owner is asked for by a reader that knows them
- * (src/oauth/word/copies.ts); one that does not uses no copy, and stores none.
+ * (src/oauth/introspection/copies.ts); one that does not uses no copy, and stores none.
  */
 
 const SECOND = 1000

@@ -2,7 +2,7 @@ import { createExecutionContext } from 'cloudflare:test'
 import type * as oauth from 'oauth4webapi'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { openForCron } from '../../src/context.ts'
-import { revoke } from '../../src/oauth/word/introspection.ts'
+import { revoke } from '../../src/oauth/introspection/service.ts'
 import { authorize, begin, discover, ISSUER, redeem } from '../openid/support.ts'
 import { openApi } from '../support/api.ts'
 import {

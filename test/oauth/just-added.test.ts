@@ -2,11 +2,11 @@ import { createExecutionContext } from 'cloudflare:test'
 import { beforeAll, expect, test, vi } from 'vitest'
 import { SCRIPTS_CLIENT_ID } from '../../scripts/sign-in.ts'
 import { openForCron } from '../../src/context.ts'
-import { clientAsHeardOf } from '../../src/oauth/clients/service.ts'
+import { clientWithPrimaryFallback } from '../../src/oauth/clients/service.ts'
+import { introspect } from '../../src/oauth/introspection/service.ts'
+import { verifyFor } from '../../src/oauth/introspection/workers.ts'
 import { push } from '../../src/oauth/pushed.ts'
 import { answerToken } from '../../src/oauth/tokens/token.ts'
-import { introspect } from '../../src/oauth/word/introspection.ts'
-import { verifyFor } from '../../src/oauth/word/roster.ts'
 import { type ClientClaims, verifyAnyToken } from '../../src/sessions/access-tokens.ts'
 import { findServiceScopes } from '../../src/sessions/client-tokens.ts'
 import { openApi } from '../support/api.ts'
@@ -89,7 +89,9 @@ test('HX8, RV1: nor an app that was just added: its authorization and pushed req
   }
   const given = { id: app.client_id, proof: '', method: 'none' } as const
   expect(await push(lagging(), given, query)).toMatchObject({ expires_in: 90 })
-  expect(await clientAsHeardOf(lagging(), undefined, app.client_id)).toMatchObject({ id: app.client_id })
+  expect(await clientWithPrimaryFallback(lagging(), undefined, app.client_id)).toMatchObject({
+    id: app.client_id,
+  })
   await api.sql('DELETE FROM oauth_clients WHERE id = ?', [app.client_id])
   const ask = async () => {
     const { result, calls } = await own.measure(() =>
@@ -106,7 +108,7 @@ test('HX8, RV1: nor an app that was just added: its authorization and pushed req
 test('Nor the app of the scripts, whose id does not say when it was added', async () => {
   const { client_id } = await addApp(api, { type: 'public', scopes: ['openid'] })
   await api.sql('UPDATE oauth_clients SET id = ? WHERE id = ?', [SCRIPTS_CLIENT_ID, client_id])
-  const found = () => clientAsHeardOf(lagging(), undefined, SCRIPTS_CLIENT_ID)
+  const found = () => clientWithPrimaryFallback(lagging(), undefined, SCRIPTS_CLIENT_ID)
   expect(await found()).toMatchObject({ id: SCRIPTS_CLIENT_ID })
   await api.sql('DELETE FROM oauth_clients WHERE id = ?', [SCRIPTS_CLIENT_ID])
   expect(await found()).toBeUndefined()

@@ -3,7 +3,7 @@ import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from '
 import { beforeAll, describe, expect, inject, test } from 'vitest'
 import { cleanUp } from '../../src/cleanup/service.ts'
 import { openForCron } from '../../src/context.ts'
-import { faultOfForeign } from '../../src/http/outbound.ts'
+import { faultOfOutboundUrl } from '../../src/http/outbound.ts'
 import worker from '../../src/index.ts'
 import type { ClientWithSecret } from '../../src/oauth/clients/schemas.ts'
 import { sidOf } from '../../src/oauth/id-tokens.ts'
@@ -437,16 +437,16 @@ describe('The address of an app', () => {
     'javascript:alert(1)',
     'x',
   ])('is never %s', (uri) => {
-    expect(faultOfForeign(uri, own)).toEqual(expect.any(String))
+    expect(faultOfOutboundUrl(uri, own)).toEqual(expect.any(String))
   })
   test('is publicly reachable', () => {
     for (const uri of ['https://app.example/out', 'https://app.example:443/out?x=1'])
-      expect(faultOfForeign(uri, own)).toBeUndefined()
+      expect(faultOfOutboundUrl(uri, own)).toBeUndefined()
   })
   test('is on this machine only if the Worker runs there itself', async () => {
     const local = { ...own, ISSUER, OUTBOUND_LOCAL: 'on' } as const
-    expect(faultOfForeign('http://127.0.0.1:9000/out', local)).toBeUndefined()
-    expect(faultOfForeign(`${ISSUER}/v1/auth/logout`, local)).toEqual("Is Roster's own.")
+    expect(faultOfOutboundUrl('http://127.0.0.1:9000/out', local)).toBeUndefined()
+    expect(faultOfOutboundUrl(`${ISSUER}/v1/auth/logout`, local)).toEqual("Is Roster's own.")
     const strange = openApi({
       ...api.bindings,
       ISSUER: 'https://id.your-domain.com',

@@ -1,6 +1,6 @@
 import { createExecutionContext } from 'cloudflare:test'
 import { describe, expect, test } from 'vitest'
-import { selectLeftWithout } from '../../src/access/can-sign-in.ts'
+import { selectLockedOut } from '../../src/access/can-sign-in.ts'
 import { openForCron } from '../../src/context.ts'
 import { openApi } from '../support/api.ts'
 import { addPasskey, addTotp } from '../support/factors.ts'
@@ -73,7 +73,7 @@ describe('Users whose only way in was a provider that was removed', () => {
     await addMany('corp', 1, 10)
     const readBy = async (looked: number) => {
       const { db, config, now } = openForCron(api.bindings, createExecutionContext())
-      const { calls } = await own.measure(() => db.read({ left: selectLeftWithout(config, now, looked) }))
+      const { calls } = await own.measure(() => db.read({ left: selectLockedOut(config, now, looked) }))
       return calls.flatMap(({ statements }) => statements).reduce((all, { rowsRead }) => all + rowsRead, 0)
     }
     const before = await readBy(500)

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { findInTheWay, judge, type Known, knownBy, type Verdict } from '../../src/bulk/import/judge.ts'
+import { findInTheWay, judgeLines, type Known, knownBy, type Verdict } from '../../src/bulk/import/judge.ts'
 import type { Line } from '../../src/bulk/import/lines.ts'
 import type { Claims } from '../../src/sessions/access-tokens.ts'
 
@@ -107,12 +107,12 @@ function land(state: State, [request, send]: [number, number]): State {
   state.plan.forEach((verdict, at) => {
     if (verdict.status !== 'new') return
     const { email, external_id = null } = LINES[at]!.user!
-    const isTaken = people.some(
+    const isAccepted = people.some(
       (one) =>
         (one.email_normalized === email && one.deleted_at === null) ||
         (external_id !== null && one.external_id === external_id),
     )
-    if (isTaken) return
+    if (isAccepted) return
     const id = idOf(request, at)
     people = [
       ...people,
@@ -143,7 +143,7 @@ function* next(state: State): Generator<[name: string, state: State]> {
   }
   const { request, sent } = state
   if (state.phase === 'begin')
-    yield ['looks', { ...state, phase: 'planned', plan: judge(LINES, state.people, acting) }]
+    yield ['looks', { ...state, phase: 'planned', plan: judgeLines(LINES, state.people, acting) }]
   if (state.phase === 'planned') {
     const isNothing = state.plan.every(({ status }) => status !== 'new')
     yield isNothing

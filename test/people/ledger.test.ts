@@ -1,6 +1,6 @@
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { afterEach, beforeAll, beforeEach, describe, expect, vi } from 'vitest'
-import { readLedger, tellLedger } from '../../src/activity/ledger.ts'
+import { readLedger, updateLedger } from '../../src/activity/ledger.ts'
 import type { ImportResult } from '../../src/bulk/import/schemas.ts'
 import { SCHEDULE } from '../../src/cleanup/schedule.ts'
 import { openForCron } from '../../src/context.ts'
@@ -431,7 +431,7 @@ describe('The history continues to be read', () => {
       await redis.enter(...given)
       return undefined
     }
-    const lines = await logged(() => tellLedger({ ...resources, redis: { ...redis, enter } }))
+    const lines = await logged(() => updateLedger({ ...resources, redis: { ...redis, enter } }))
     expect(lines).toEqual([expect.stringContaining(ada)])
     expect(await entriesOf(ada)).toEqual(['user.disabled'])
     expect(await logged(cron)).toEqual([])
@@ -463,7 +463,7 @@ describe('The history continues to be read', () => {
     await happen(Date.now(), eve)
     const resources = openForCron(api.bindings, createExecutionContext())
     const { redis } = resources
-    await tellLedger({
+    await updateLedger({
       ...resources,
       redis: {
         ...redis,

@@ -2,7 +2,7 @@ import { createExecutionContext } from 'cloudflare:test'
 import { describe, expect, test } from 'vitest'
 import { cleanUp } from '../../src/cleanup/service.ts'
 import { openForCron } from '../../src/context.ts'
-import { foldName, foldOf } from '../../src/users/names.ts'
+import { foldName, nameFold } from '../../src/users/names.ts'
 import { openApi } from '../support/api.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
@@ -173,11 +173,11 @@ describe('A key', () => {
     const names = ['Älva', 'Åsa', 'asa']
     /** The steps of this version, of the previous one, and of clean-up, which may write long after it has read. */
     const steps: (() => Promise<unknown>)[] = names.flatMap((name) => [
-      () => api.sql('UPDATE users SET name = ?, name_fold = ? WHERE id = ?', [name, foldOf(name), id]),
+      () => api.sql('UPDATE users SET name = ?, name_fold = ? WHERE id = ?', [name, nameFold(name), id]),
       () => api.sql('UPDATE users SET name = ? WHERE id = ?', [name, id]),
       () =>
         api.sql('UPDATE users SET name_fold = ? WHERE id = ? AND name = ? COLLATE BINARY', [
-          foldOf(name),
+          nameFold(name),
           id,
           name,
         ]),
@@ -190,7 +190,7 @@ describe('A key', () => {
       const { name, name_fold, name_key, found } = row as Record<string, string>
       const kept = JSON.parse(found!)
       // The key of this name or none, and the index matches the row.
-      expect([null, foldOf(name!)]).toContain(name_fold)
+      expect([null, nameFold(name!)]).toContain(name_fold)
       expect(name_key).toBe(name_fold === null ? name : foldName(name!))
       expect(kept).toEqual(name_fold === null ? [] : [foldName(name!)])
     }

@@ -16,7 +16,7 @@ import { READERS } from '../../scripts/people/readers/index.ts'
 import { aboutHashes, exportPeople } from '../../scripts/people-export.ts'
 import { importPeople } from '../../scripts/people-import.ts'
 import { readLines } from '../../src/bulk/import/lines.ts'
-import { MOST_BYTES } from '../../src/bulk/import/schemas.ts'
+import { MAX_BYTES } from '../../src/bulk/import/schemas.ts'
 
 const SAMPLES = 'test/people/samples'
 const URL_OF = 'https://id.example.test'
@@ -358,7 +358,7 @@ function deployment(
     const token = new Headers(init?.headers).get('authorization')!
     const failure = fail(++requests, token)
     if (failure instanceof Response) return failure
-    if (Buffer.byteLength(String(init?.body)) > MOST_BYTES)
+    if (Buffer.byteLength(String(init?.body)) > MAX_BYTES)
       return Response.json({ code: 'body_too_large' }, { status: 413 })
     const data = readLines('application/x-ndjson', String(init?.body)).map(({ line, user, errors }) => {
       if (errors) return { line, status: 'invalid', errors }

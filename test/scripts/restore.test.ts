@@ -15,7 +15,7 @@ import { startSqld } from '../../scripts/local/sqld.ts'
 import { startWorker } from '../../scripts/local/start-worker.ts'
 import { startUpstash } from '../../scripts/local/upstash.ts'
 import { migrate } from '../../scripts/migrate.ts'
-import { tellLedger } from '../../src/activity/ledger.ts'
+import { updateLedger } from '../../src/activity/ledger.ts'
 import { HEAD_KEY } from '../../src/activity/seals.ts'
 import type { Resources } from '../../src/context.ts'
 
@@ -200,7 +200,7 @@ test('A restore brings back nothing that was undone since the backup', async () 
   // An earlier restore was seen to.
   await sql("INSERT INTO system_state (name, at) VALUES ('restored', 1), ('restoring_ended', 1)")
   // What is told of before the backup is in it, and nobody is set back for it.
-  await withOwn(tellLedger)
+  await withOwn(updateLedger)
 
   const dump = join(home, 'dump.sql')
   writeFileSync(dump, await (await fetch(`${target}/dump`)).text())
@@ -223,7 +223,7 @@ test('A restore brings back nothing that was undone since the backup', async () 
   ).toBe(200)
   const [grant] = await sql('SELECT id FROM oauth_grants')
   expect((await send('DELETE', `/v1/auth/grants/${grant!.id}`, { token: max.token })).status).toBe(204)
-  await withOwn(tellLedger)
+  await withOwn(updateLedger)
   await withOwn(({ redis }) => redis.put(HEAD_KEY, '7.lost', 60_000_000))
 
   // The database is lost.
@@ -315,7 +315,7 @@ test('A restore brings back nothing that was undone since the backup', async () 
   expect((await send('GET', '/v1/users', { token: again.body.key! })).status).toBe(200)
 
   // Once more does no harm.
-  await withOwn(tellLedger)
+  await withOwn(updateLedger)
   const kept = await everything()
   const second = await withOwn((resources) => afterRestore(resources))
   expect(second.doneAt).toBeGreaterThan(0)

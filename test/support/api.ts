@@ -7,7 +7,7 @@ import type { CaughtMail } from '../../scripts/local/mailbox.ts'
 import type { Tokens } from '../../src/auth/schemas.ts'
 import { configOf } from '../../src/config/main.ts'
 import worker from '../../src/index.ts'
-import { costIn, hashPassword } from '../../src/passwords/hashing.ts'
+import { hashCost, hashPassword } from '../../src/passwords/hashing.ts'
 import { signAccessToken } from '../../src/sessions/access-tokens.ts'
 import { makeRefreshToken } from '../../src/sessions/refresh-tokens.ts'
 import { PER_MINUTE } from '../../src/throttle/limits.ts'
@@ -244,7 +244,7 @@ export function openApi(bindings: object = {}) {
 
   let hash: Promise<string> | undefined
   const passwordHash = () => {
-    hash ??= hashPassword(PASSWORD, configOf(all).keys.password_pepper, costIn(configOf(all)))
+    hash ??= hashPassword(PASSWORD, configOf(all).keys.password_pepper, hashCost(configOf(all)))
     return hash
   }
 

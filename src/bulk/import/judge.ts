@@ -94,7 +94,7 @@ interface By {
 }
 
 /** The verdict on each line, in order. */
-export function judge(
+export function judgeLines(
   lines: readonly Line[],
   known: readonly Known[],
   { isErased, ...by }: By & { isErased: (user: ImportedUser) => boolean },

@@ -5,7 +5,7 @@ import { check } from '../../http/validate.ts'
 import { type ReadHash, readForeignHash } from '../../passwords/foreign/reading.ts'
 import { parseHash } from '../../passwords/hashing.ts'
 import { type CsvRow, flawOfRow, parseCsv } from './csv.ts'
-import { ImportedTotp, ImportedUser, MOST_ROWS, type Type } from './schemas.ts'
+import { ImportedTotp, ImportedUser, MAX_ROWS, type Type } from './schemas.ts'
 
 /**
  * What is done with the hash of a line. `ours` was made by a Roster, perhaps under another deployment's key.
@@ -33,7 +33,7 @@ export type Line = { line: number } & (
 export function readLines(type: Type, text: string): Line[] {
   const rows = type === 'text/csv' ? rowsOfCsv(text) : rowsOfNdjson(text)
   if (rows.length === 0) throw invalidInput([flaw('', 'too_small', 'Has no rows.')])
-  if (rows.length > MOST_ROWS) throw invalidInput([flaw('', 'too_big', `Has more than ${MOST_ROWS} rows.`)])
+  if (rows.length > MAX_ROWS) throw invalidInput([flaw('', 'too_big', `Has more than ${MAX_ROWS} rows.`)])
   return rows.map(({ line, read }) => {
     const { value, errors } = read()
     return errors ? { line, errors } : readUser(line, value)

@@ -21,7 +21,7 @@ export interface Made {
   factor: { user_id: string; seed: string; key_id: string } | undefined
 }
 
-export async function make(
+export async function makeRows(
   resources: Resources,
   { user, seed, hash }: Extract<Line, { user: ImportedUser }>,
 ): Promise<Made> {
@@ -64,7 +64,7 @@ async function makeRow(
 /**
  * A few statements that create all the users, conditional on `isDone`. Existing accounts stay as they are.
  */
-export function insertAll(
+export function insertUsers(
   resources: Resources,
   made: readonly Made[],
   { importId, actorId, isDone }: { importId: string; actorId: string; isDone: SQL },

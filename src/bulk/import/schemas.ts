@@ -4,8 +4,8 @@ import { DisplayName, details, EmailInput, Role } from '../../users/schemas.ts'
 import { Id, TimeInput } from '../../values/ids.ts'
 import { lazy, type Of } from '../../values/lazy.ts'
 
-export const MOST_ROWS = 500
-export const MOST_BYTES = 1024 * 1024
+export const MAX_ROWS = 500
+export const MAX_BYTES = 1024 * 1024
 export const TYPES = ['application/x-ndjson', 'text/csv'] as const
 export type Type = (typeof TYPES)[number]
 

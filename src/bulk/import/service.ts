@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { isRecent } from '../../access/guards.ts'
-import { askErased } from '../../activity/ledger.ts'
+import { findErasedAmong } from '../../activity/ledger.ts'
 import { activityLogs } from '../../activity/models.ts'
 import { record } from '../../activity/service.ts'
 import { rowExists } from '../../database/statements.ts'
@@ -13,10 +13,10 @@ import { relyOnTurn } from '../../sessions/turns.ts'
 import type { Acting } from '../../users/change.ts'
 import { users } from '../../users/models.ts'
 import { normalizeEmail } from '../../values/email.ts'
-import { tellWhoIsImported } from '../../webhooks/models.ts'
-import { findInTheWay, judge, type Known, knownBy, type Verdict } from './judge.ts'
+import { addImportedIds } from '../../webhooks/models.ts'
+import { findInTheWay, judgeLines, type Known, knownBy, type Verdict } from './judge.ts'
 import type { Hash, Line } from './lines.ts'
-import { insertAll, type Made, make } from './rows.ts'
+import { insertUsers, type Made, makeRows } from './rows.ts'
 import type { ImportResult, LineResult } from './schemas.ts'
 
 /**
@@ -35,13 +35,13 @@ export async function importUsers(
 ): Promise<ImportResult> {
   const lines = read.map((line) => withKnownHash(acting, line))
   const given = takesErased ? [] : lines.flatMap(({ user }) => (user ? [user] : []))
-  const ledger = askErased(acting, given, ({ email, external_id = null }) => ({
+  const ledger = findErasedAmong(acting, given, ({ email, external_id = null }) => ({
     email_normalized: normalizeEmail(email),
     external_id,
   }))
   const { known, owed } = await acting.db.read({ known: selectKnown(lines), owed: ledger.owed })
   const erased = await ledger.answer(owed)
-  const verdicts = judge(lines, known, {
+  const verdicts = judgeLines(lines, known, {
     actor: acting.actor,
     now: acting.now,
     isRecent: () => mayGivePower(acting),
@@ -50,7 +50,7 @@ export async function importUsers(
   if (isDry) return { data: lines.map((line, at) => toResult(line, verdicts[at]!)) }
   const made = await Promise.all(
     lines.map(async (line, at) =>
-      line.user && verdicts[at]!.status === 'new' ? make(acting, line) : undefined,
+      line.user && verdicts[at]!.status === 'new' ? makeRows(acting, line) : undefined,
     ),
   )
   const written = await write(acting, lines, made)
@@ -95,8 +95,8 @@ async function write(acting: Acting, lines: readonly Line[], all: readonly (Made
   const { missing, known, verdict } = await db.writeBatch(
     {
       marker: record(acting, event, tokenIsLive(actor, now)),
-      ...insertAll(acting, made, { importId: event.id, actorId: actor.sub, isDone }),
-      told: tellWhoIsImported(event.id, ids),
+      ...insertUsers(acting, made, { importId: event.id, actorId: actor.sub, isDone }),
+      told: addImportedIds(event.id, ids),
       // Nearly always empty: reading hundreds of rows from the answer would take longer than judging the
       // lines.
       missing: sql<{ id: string }>`SELECT value AS id FROM json_each(${ids})

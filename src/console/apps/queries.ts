@@ -57,7 +57,7 @@ export interface LeftBehind {
 }
 
 /** What people who no longer manage apps have left behind; up to twenty of each kind. */
-export function selectLeftBehind(now: number) {
+export function selectOrphaned(now: number) {
   const of = (what: LeftBehind['what'], column: 'secret_by' | 'owner_id') => {
     const name = sql.identifier(column)
     return sql`SELECT * FROM (SELECT app.id, app.name, ${what} AS what, person.name AS who

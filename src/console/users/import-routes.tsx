@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import { readLines, rowsAt, typeOf } from '../../bulk/import/lines.ts'
-import { MOST_BYTES } from '../../bulk/import/schemas.ts'
+import { MAX_BYTES } from '../../bulk/import/schemas.ts'
 import { importUsers } from '../../bulk/import/service.ts'
 import { digestOf } from '../../crypto/digest.ts'
 import { Hono } from '../../http/hono.ts'
@@ -9,12 +9,12 @@ import type { AppError } from '../../http/problem.ts'
 import { form, sessionOf } from '../../pages/forms.ts'
 import { respond } from '../../pages/respond.ts'
 import { needs, type PageEnv } from '../../pages/session.ts'
-import { type Outcome, submit, whereUnread } from '../../pages/submit.ts'
+import { type Outcome, onUnreadableForm, submit } from '../../pages/submit.ts'
 import { IMPORT_PAGE, type ImportOutcome, ImportPage, whatIsWrong, withAddresses } from './import.tsx'
 
 /** Room for a form's other fields, and for the escaping of the file. */
 const FORM_BYTES = 64 * 1024
-const upload = form(sessionOf, readUpload(MOST_BYTES + FORM_BYTES))
+const upload = form(sessionOf, readUpload(MAX_BYTES + FORM_BYTES))
 
 const importPage = async (c: Context<PageEnv>, outcome: ImportOutcome = {}, status = 200) => {
   const { view, viewer } = await c.var.signedIn()
@@ -53,7 +53,7 @@ export const importPages = new Hono<PageEnv>()
       },
     )
   })
-  .onError(whereUnread(whatIsWrongWithFile, importPage))
+  .onError(onUnreadableForm(whatIsWrongWithFile, importPage))
 
 async function whatIsWrongWithFile(
   c: Context<PageEnv>,
@@ -62,7 +62,7 @@ async function whatIsWrongWithFile(
   const isTooLarge = code === 'body_too_large'
   if (!isTooLarge && errors?.[0]?.code !== 'invalid_encoding') return undefined
   const { imports, common } = (await c.var.signedIn()).view.texts
-  const title = isTooLarge ? imports.tooLarge(MOST_BYTES / 1024 / 1024) : common.problems.invalid_encoding!
+  const title = isTooLarge ? imports.tooLarge(MAX_BYTES / 1024 / 1024) : common.problems.invalid_encoding!
   return { tone: 'danger', title }
 }
 

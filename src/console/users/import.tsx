@@ -1,6 +1,6 @@
 import type { Child, FC } from 'hono/jsx'
 import type { Line as ReadLine } from '../../bulk/import/lines.ts'
-import { type LineResult, MOST_BYTES, MOST_ROWS } from '../../bulk/import/schemas.ts'
+import { type LineResult, MAX_BYTES, MAX_ROWS } from '../../bulk/import/schemas.ts'
 import type { InputError } from '../../http/problem.ts'
 import { againAt } from '../../pages/again.ts'
 import {
@@ -66,7 +66,7 @@ export const ImportPage: FC<{ view: View; viewer: Viewer } & ImportOutcome> = ({
       <p class="crumb">
         <a href="/admin/people">{console.people.title}</a>
       </p>
-      <Head title={texts.title} lead={texts.lead(MOST_ROWS)} />
+      <Head title={texts.title} lead={texts.lead(MAX_ROWS)} />
       <Message message={message} />
       {results && <Summary view={view} results={results} isRun={isRun} isOther={isOther} />}
       <div class="sections">
@@ -76,7 +76,7 @@ export const ImportPage: FC<{ view: View; viewer: Viewer } & ImportOutcome> = ({
               name="file"
               type="file"
               label={texts.file}
-              hint={texts.fileHint(MOST_BYTES / 1024 / 1024)}
+              hint={texts.fileHint(MAX_BYTES / 1024 / 1024)}
               accept=".csv,.ndjson,.jsonl,.txt,text/csv,application/x-ndjson"
             />
             <Lines
@@ -212,7 +212,7 @@ export function whatIsWrong(view: View, errors: readonly InputError[]): string |
   const [first] = errors
   if (!first) return undefined
   if (first.code === 'unknown_member') return texts.unknownColumn(first.pointer.slice(1))
-  if (first.code === 'too_big') return texts.tooMany(MOST_ROWS)
+  if (first.code === 'too_big') return texts.tooMany(MAX_ROWS)
   if (first.code === 'too_small') return texts.none
   return `${first.pointer.slice(1)}: ${sentenceOf(view, first)}`
 }

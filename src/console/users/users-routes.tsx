@@ -5,7 +5,7 @@ import { hasPermission } from '../../access/permissions.ts'
 import { BULK, changeInBulk } from '../../bulk/change.ts'
 import { ExportUsers, exportUsers } from '../../bulk/export.ts'
 import { file } from '../../bulk/rows.ts'
-import { type BulkAction, BulkChange, MOST_AT_ONCE } from '../../bulk/schemas.ts'
+import { type BulkAction, BulkChange, MAX_AT_ONCE } from '../../bulk/schemas.ts'
 import { resettingFactors } from '../../factors/reset.ts'
 import { Hono } from '../../http/hono.ts'
 import { invalidInput } from '../../http/problem.ts'
@@ -95,7 +95,7 @@ function erasing(c: Context<PageEnv>): Decision {
 const pickedIn = (fields: Record<string, string>) =>
   Object.keys(fields)
     .flatMap((name) => /^pick\.([0-9a-f-]{36})$/.exec(name)?.[1] ?? [])
-    .slice(0, MOST_AT_ONCE)
+    .slice(0, MAX_AT_ONCE)
 
 const isAction = (name: string | undefined): name is BulkAction =>
   name !== undefined && Object.hasOwn(BULK, name)

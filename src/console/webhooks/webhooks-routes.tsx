@@ -1,13 +1,13 @@
 import type { Context } from 'hono'
 import { Hono } from '../../http/hono.ts'
-import { isTaken } from '../../http/outbound.ts'
+import { isAccepted } from '../../http/outbound.ts'
 import { validate } from '../../http/validate.ts'
 import { carriedHere } from '../../pages/carried.ts'
 import { failingPage } from '../../pages/failing.tsx'
 import { form, sessionOf } from '../../pages/forms.ts'
 import { respond } from '../../pages/respond.ts'
 import { limitedList, type PageEnv, signedInPage } from '../../pages/session.ts'
-import { doneMessage, type Outcome, saidUnder, submit } from '../../pages/submit.ts'
+import { doneMessage, messageFor, type Outcome, submit } from '../../pages/submit.ts'
 import type { View } from '../../pages/view.ts'
 import { retryDelivery, testWebhook } from '../../webhooks/by-hand.ts'
 import {
@@ -54,7 +54,7 @@ const webhookPage = async (c: Context<PageEnv>, { values, ...outcome }: Outcome 
   ])
   const { done } = view.texts.webhooks
   const said = doneMessage(c, done)
-  const tone = saidUnder(TONES, c.req.query('done'))
+  const tone = messageFor(TONES, c.req.query('done'))
   const message = said && { ...said, ...(tone && { tone }) }
   // A button beside the settings sends none of their fields, so nothing was typed and they are as stored.
   const typed = values && 'url' in values ? { values } : {}
@@ -147,5 +147,5 @@ function told(
   { last_status: status }: { last_status: number | null },
   [taken, refused]: [string, string],
 ) {
-  return c.redirect(`${here(c).page}?done=${isTaken(status) ? taken : refused}`, 303)
+  return c.redirect(`${here(c).page}?done=${isAccepted(status) ? taken : refused}`, 303)
 }

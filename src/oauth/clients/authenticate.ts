@@ -14,10 +14,10 @@ import type { Resources } from '../../context.ts'
 import { digestOf } from '../../crypto/digest.ts'
 import { Refusal } from '../../http/problem.ts'
 import { firstIdAt } from '../../values/ids.ts'
-import { isLetIn } from '../documents/document.ts'
+import { isAllowedClient } from '../documents/document.ts'
 import { invalidClient, oauthError } from '../errors.ts'
 import { ASSERTION_ALGORITHMS, type Client, isByDocument } from '../models.ts'
-import { clientAsHeardOf } from './service.ts'
+import { clientWithPrimaryFallback } from './service.ts'
 
 /** The form fields that only serve to authenticate the client. */
 export const CREDENTIALS = ['client_secret', 'client_assertion', 'client_assertion_type'] as const
@@ -58,7 +58,7 @@ export function readClient(c: Context, fields: Record<string, string>): GivenCli
   const { id } = given
   const { config } = c.var as Resources
   // RFC 6749 section 2.3.1, RFC 7523 section 3: if the id is given twice, both must be equal.
-  const isId = ID.test(id ?? '') || (isByDocument(id ?? '') && isLetIn(config, id ?? ''))
+  const isId = ID.test(id ?? '') || (isByDocument(id ?? '') && isAllowedClient(config, id ?? ''))
   if (id === undefined || !isId || (client_id !== undefined && client_id !== id))
     throw invalidClient(new Refusal('unknown'))
   return { ...given, id }
@@ -100,7 +100,7 @@ export async function proveClient(
   given: GivenClient,
   read: Client | undefined,
 ): Promise<Client> {
-  const row = await clientAsHeardOf(resources, read, given.id)
+  const row = await clientWithPrimaryFallback(resources, read, given.id)
   if (!row) throw invalidClient(new Refusal('unknown'))
   if (row.token_endpoint_auth_method !== given.method) throw invalidClient(new Refusal('type'))
   if (given.method === 'private_key_jwt') await proveByKey(resources, given, row)

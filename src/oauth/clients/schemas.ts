@@ -1,6 +1,6 @@
 import { createPublicKey, type JsonWebKey } from 'node:crypto'
 import * as z from 'zod'
-import { keepFormerSeconds } from '../../access/former-secrets.ts'
+import { formerSecretSeconds } from '../../access/former-secrets.ts'
 import { listOf, pageQuery } from '../../http/pagination.ts'
 import { DisplayName, Role } from '../../users/schemas.ts'
 import { Id, Time, toTime, toTimeOrNull } from '../../values/ids.ts'
@@ -192,7 +192,7 @@ export type UpdateClient = Of<typeof UpdateClient>
 export const RotateSecret = lazy(() =>
   z
     .strictObject({
-      keep_former_seconds: keepFormerSeconds(
+      keep_former_seconds: formerSecretSeconds(
         'For how long the former secret works too',
         'it was stolen, and ends whatever the client has',
       ),

@@ -1,13 +1,13 @@
 import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { formerBeside } from '../../access/former-secrets.ts'
+import { formerSecretColumns } from '../../access/former-secrets.ts'
 import { requireRecentLogin } from '../../access/guards.ts'
 import { hasPermission, isPermission } from '../../access/permissions.ts'
 import { type Action, activityLogs } from '../../activity/models.ts'
 import { record } from '../../activity/service.ts'
 import type { Resources } from '../../context.ts'
 import { digestOf } from '../../crypto/digest.ts'
-import { isYoung } from '../../database/lag.ts'
+import { replicaMayMiss } from '../../database/lag.ts'
 import { build, insertWhere, rowExists, type Statement } from '../../database/statements.ts'
 import { assertCallable } from '../../http/outbound.ts'
 import { versionMismatch } from '../../http/precondition.ts'
@@ -127,13 +127,13 @@ export async function requireClient(
 export const selectClient = (id: string) => build.select().from(oauthClients).where(eq(oauthClients.id, id))
 
 /** The app of the scripts has an id without a time, so it is unknown when it was added, or added again. */
-const mayBeNew = (id: string, now: number) => timeOfId(id) === 0 || isYoung(timeOfId(id), now)
+const mayBeNew = (id: string, now: number) => timeOfId(id) === 0 || replicaMayMiss(timeOfId(id), now)
 
 /**
  * A client as it was read; from the primary if a lagging replica may not have it yet, as a new client is used
  * at once.
  */
-export const clientAsHeardOf = async (
+export const clientWithPrimaryFallback = async (
   { db, now }: Pick<Resources, 'db' | 'now'>,
   row: ClientRow | undefined,
   id: string,
@@ -279,7 +279,7 @@ export async function rotateSecret(
             secret_hash: digestOf(secret),
             secret_by: actor.sub,
             ...(seconds > 0
-              ? formerBeside(current, seconds * 1000, now)
+              ? formerSecretColumns(current, seconds * 1000, now)
               : // A thief of the secret may also hold tokens it gave: they are revoked.
                 {
                   former_secret_hash: null,

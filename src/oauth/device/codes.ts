@@ -14,7 +14,7 @@ import { invalidTarget, oauthError } from '../errors.ts'
 import { DEVICE_CODE, oauthDeviceCodes } from '../models.ts'
 import { selectResource, targetOf, toResource } from '../resources.ts'
 import { scopesToAsk } from '../scopes.ts'
-import { assertMay } from '../tokens/answer.ts'
+import { assertMayUseGrant } from '../tokens/answer.ts'
 
 /** Device authorization (RFC 8628): a code for the device, and one that its user types at /device. */
 
@@ -77,7 +77,7 @@ export async function beginDevice(
   const target = targetOf(config, fields.resource)
   const read = await db.read({ client: selectClient(given.id), resource: selectResource(target) })
   const client = await proveClient(resources, given, read.client[0])
-  assertMay(client, DEVICE_CODE)
+  assertMayUseGrant(client, DEVICE_CODE)
   const resource = toResource(read.resource[0])
   if (target !== null && !resource) throw invalidTarget()
   const scopes = scopesToAsk(client, fields.scope, resource).filter((scope) => scope !== ACCOUNT)

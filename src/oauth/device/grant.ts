@@ -11,7 +11,7 @@ import { invalidGrant, oauthError } from '../errors.ts'
 import { DEVICE_CODE, oauthCodes, oauthDeviceCodes } from '../models.ts'
 import { assertSameTarget } from '../resources.ts'
 import { scopesIn } from '../scopes.ts'
-import { assertMay, type Grant, toAnswer } from '../tokens/answer.ts'
+import { assertMayUseGrant, type Grant, toAnswer } from '../tokens/answer.ts'
 import { redeem } from '../tokens/redeem.ts'
 import { isDeviceOver, openDeviceCode } from './codes.ts'
 
@@ -48,7 +48,7 @@ export const byDeviceCode: Grant = async (resources, given, fields) => {
   }
   const read = await db.read({ client: selectClient(given.id), ...asked })
   const client = await proveClient(resources, given, read.client[0])
-  assertMay(client, DEVICE_CODE)
+  assertMayUseGrant(client, DEVICE_CODE)
   if (fields.device_code === undefined) throw oauthError('invalid_request', 'device_code is missing.')
   if (id === undefined) throw invalidGrant(new Refusal('unknown'))
   if (isDeviceOver({ id }, now)) throw oauthError('expired_token', 'It took too long. Start again.')

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import type { Own } from '../../config/checks.ts'
 import type { Config } from '../../config/main.ts'
-import { faultOfForeign } from '../../http/outbound.ts'
+import { faultOfOutboundUrl } from '../../http/outbound.ts'
 import { Refusal } from '../../http/problem.ts'
 import { DisplayName } from '../../users/schemas.ts'
 import { lazy } from '../../values/lazy.ts'
@@ -21,11 +21,11 @@ export function faultOfId(id: string, own: Own): string | undefined {
   if (!/^https?:\/\/[^/?#]+\//.test(id)) return 'Has no path.'
   // With a query, text that another site's page merely reflects could pass as the app's document.
   if (id.includes('?')) return 'Has a query.'
-  return faultOfUri(id) ?? faultOfForeign(id, own)
+  return faultOfUri(id) ?? faultOfOutboundUrl(id, own)
 }
 
 /** Whether apps of this id may sign users in: the setting is on, and does not block this one. */
-export function isLetIn(
+export function isAllowedClient(
   { CLIENT_METADATA, CLIENT_METADATA_BLOCKED }: Pick<Config, 'CLIENT_METADATA' | 'CLIENT_METADATA_BLOCKED'>,
   id: string,
 ): boolean {

@@ -25,7 +25,7 @@ const known = new BoundedMap<string, Published>(100)
  * @param userId the signed-in user, who is rate-limited: nobody else can make us call other servers.
  * @throws 400 `bad_authorize_request`; 429.
  */
-export async function publishedBy(resources: Resources, userId: string, id: string): Promise<string> {
+export async function readClientDocument(resources: Resources, userId: string, id: string): Promise<string> {
   const { config, redis, now } = resources
   const fault = faultOfId(id, config)
   if (fault) throw badAuthorizeRequest(`client_id as a URL: ${fault}`)

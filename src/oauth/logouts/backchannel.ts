@@ -1,9 +1,9 @@
 import { and, eq, getTableColumns, inArray, or, sql } from 'drizzle-orm'
 import type { Resources } from '../../context.ts'
-import { claiming, type Due, isAttempt, SHARES, selectDue, workOff } from '../../database/deliveries.ts'
+import { claiming, type Due, deliverAllDue, isAttempt, SHARES, selectDue } from '../../database/deliveries.ts'
 import { build, databaseNow } from '../../database/statements.ts'
 import { log } from '../../http/log.ts'
-import { isTaken, postForeign } from '../../http/outbound.ts'
+import { isAccepted, postToReceiver } from '../../http/outbound.ts'
 import { sessions } from '../../sessions/models.ts'
 import { signLogoutToken } from '../id-tokens.ts'
 import { type Client, oauthClients, oauthLogouts } from '../models.ts'
@@ -45,7 +45,7 @@ export async function deliverLogouts(
   const { db, config } = resources
   if (!config.OPENID_KEYS) return { due: 0, dead: 0 }
   const silent = new Set<string>()
-  return workOff(
+  return deliverAllDue(
     {
       // No more than are sent at once: whether each may still be sent is decided when it is claimed.
       readDue: async () => {
@@ -91,7 +91,7 @@ export async function claimLogouts({ db, origin }: Resources, due: Due[]) {
 }
 
 /** Whether an answer is final: the app has accepted the notice, or never will. */
-const isFinal = (status: number) => isTaken(status) || status === 400
+const isFinal = (status: number) => isAccepted(status) || status === 400
 
 /** @param silent the apps that did not answer in this run. Their other notices wait, so that other apps need not. */
 async function deliver(resources: Resources, logout: Logout, silent: Set<string>): Promise<void> {
@@ -125,7 +125,7 @@ async function attempt(resources: Resources, logout: Logout): Promise<number | u
     parentId: logout.parent_id,
   })
   const body = new URLSearchParams({ logout_token: token })
-  return postForeign(config, 'logout', logout.uri, { body }).catch(() => undefined)
+  return postToReceiver(config, 'logout', logout.uri, { body }).catch(() => undefined)
 }
 
 /** Records the app's answer, for those who look after the app. The notice is tried again either way. */

@@ -69,7 +69,7 @@ async function readWish({ config }: Pick<Resources, 'config'>, fields: Fields): 
  *
  * @throws 400 `bad_logout_request`.
  */
-export async function placeOfLogout(resources: Resources, fields: Fields): Promise<string> {
+export async function logoutUrl(resources: Resources, fields: Fields): Promise<string> {
   const wish = await readWish(resources, fields)
   return withParams('/oauth/logout', { [SEALED]: await sealed(resources, 'wish', wish) })
 }

@@ -21,7 +21,7 @@ export interface TokenAnswer {
 export type Fields = Record<string, string>
 export type Grant = (resources: Resources, given: GivenClient, fields: Fields) => Promise<TokenAnswer>
 
-export function assertMay(client: Client, grant: GrantType): void {
+export function assertMayUseGrant(client: Client, grant: GrantType): void {
   if (!hasGrant(client, grant))
     throw oauthError('unauthorized_client', 'The client is not registered for this grant.')
 }

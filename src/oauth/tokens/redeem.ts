@@ -8,7 +8,7 @@ import { hasAll, roleMayUse, scopesOfResource } from '../../sessions/client-toke
 import { lifetimeOf } from '../../sessions/lifetimes.ts'
 import { type Session, sessions } from '../../sessions/models.ts'
 import { publishDoubts, whileDoubting } from '../../sessions/near.ts'
-import { beginning, revokeSessions } from '../../sessions/service.ts'
+import { revokeSessions, sessionDefaults } from '../../sessions/service.ts'
 import { type Role, userIsActive, users } from '../../users/models.ts'
 import type { Code } from '../codes.ts'
 import { invalidGrant } from '../errors.ts'
@@ -24,7 +24,7 @@ import {
 import { scopesIn } from '../scopes.ts'
 
 /** What a user has granted to an app: by a code, or by approving a device. */
-export type Let = Pick<
+export type Granted = Pick<
   Code,
   'id' | 'userId' | 'parentId' | 'epoch' | 'scope' | 'resource' | 'authTime' | 'amr'
 > & {
@@ -43,7 +43,7 @@ const USED_EVERY_MS = 5 * 60_000
 export async function redeem(
   resources: Resources,
   client: Client,
-  code: Let,
+  code: Granted,
   user: { role: Role },
 ): Promise<Session> {
   const { db, config, now } = resources
@@ -53,7 +53,7 @@ export async function redeem(
   // A session that may outlive the user's own lasts as long as a new login would.
   const end = scopes.includes('offline_access') ? sql`${databaseNow} + ${absoluteMs}` : ofParent
   const session = {
-    ...beginning(resources, code.userId),
+    ...sessionDefaults(resources, code.userId),
     idle_expires_at: sql`min(${databaseNow} + ${idleMs}, ${end})`,
     expires_at: end,
     proved_at: code.authTime * 1000,
@@ -96,11 +96,11 @@ export async function redeem(
   await publishDoubts(resources, { sessions: evicted.map((session) => session.id) })
   if (begun[0]) return begun[0]
   // Another request was a moment faster.
-  if (used[0] && !code.isPolled) await endRedeemed(resources, code, used[0].session_id)
+  if (used[0] && !code.isPolled) await revokeRedeemed(resources, code, used[0].session_id)
   throw invalidGrant(new Refusal(used[0] ? 'used' : 'meanwhile'))
 }
 
-const mayRedeem = (client: Client, code: Let, now: number) => {
+const mayRedeem = (client: Client, code: Granted, now: number) => {
   const { resource = null } = code
   const scopes = scopesIn(code.scope)
   const ofClient = resource === null ? scopes : scopes.filter(isOfOpenId)
@@ -135,7 +135,7 @@ export function noteUse(
 }
 
 /** RFC 6749 section 4.1.2: if a code is presented twice, its tokens are revoked. */
-export async function endRedeemed(resources: Resources, code: Let, sessionId: string): Promise<void> {
+export async function revokeRedeemed(resources: Resources, code: Granted, sessionId: string): Promise<void> {
   const event = {
     id: uuidv7(),
     action: 'session.reuse_detected',

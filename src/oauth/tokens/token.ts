@@ -6,14 +6,14 @@ import { build } from '../../database/statements.ts'
 import { AppError, Refusal } from '../../http/problem.ts'
 import { ACCESS_TOKEN_SECONDS, signClientToken } from '../../sessions/access-tokens.ts'
 import {
-  answersForServices,
-  asHeardOf,
   isClientSessionLive,
+  mayOwnServices,
   scopesNow,
   scopesOfService,
   selectClientSession,
   selectService,
-  serviceAsHeardOf,
+  serviceWithPrimaryFallback,
+  withPrimaryFallback,
 } from '../../sessions/client-tokens.ts'
 import { openRefreshToken } from '../../sessions/refresh-tokens.ts'
 import { assertMayWrite } from '../../throttle/limits.ts'
@@ -28,8 +28,8 @@ import { type Client, DEVICE_CODE, isByDocument, isOfOpenId, oauthCodes } from '
 import { isRegistered } from '../redirects.ts'
 import { assertSameTarget } from '../resources.ts'
 import { scopesIn } from '../scopes.ts'
-import { assertMay, type Fields, type Grant, type TokenAnswer, toAnswer } from './answer.ts'
-import { endRedeemed, noteUse, redeem } from './redeem.ts'
+import { assertMayUseGrant, type Fields, type Grant, type TokenAnswer, toAnswer } from './answer.ts'
+import { noteUse, redeem, revokeRedeemed } from './redeem.ts'
 
 /** Throws as RFC 6749 section 5.2 says. */
 export function answerToken(resources: Resources, given: GivenClient, fields: Fields): Promise<TokenAnswer> {
@@ -68,7 +68,7 @@ const byCode: Grant = async (resources, given, fields) => {
     ...asked,
   })
   const client = await proveClientOf(resources, given, read.client[0])
-  assertMay(client, 'authorization_code')
+  assertMayUseGrant(client, 'authorization_code')
   if (fields.code === undefined) throw oauthError('invalid_request', 'code is missing.')
   if (!code || code.clientId !== client.id) throw invalidGrant(new Refusal('unknown'))
   const redirect = fields.redirect_uri ?? ''
@@ -78,7 +78,7 @@ const byCode: Grant = async (resources, given, fields) => {
   if (!isVerified(code, fields.code_verifier)) throw invalidGrant(new Refusal('wrong_code'))
   const [used] = read.used
   if (used) {
-    await endRedeemed(resources, code, used.session_id)
+    await revokeRedeemed(resources, code, used.session_id)
     throw invalidGrant(new Refusal('used'))
   }
   assertSameTarget(resources.config, fields, code.resource ?? null)
@@ -115,9 +115,9 @@ const byRefreshToken: Grant = async (resources, given, fields) => {
     ...selectClientSession({ ...place, now }),
   })
   const client = await proveClientOf(resources, given, read.client[0])
-  assertMay(client, 'refresh_token')
+  assertMayUseGrant(client, 'refresh_token')
   if (fields.refresh_token === undefined) throw oauthError('invalid_request', 'refresh_token is missing.')
-  const found = token && (await asHeardOf(resources, read.found[0], place))
+  const found = token && (await withPrimaryFallback(resources, read.found[0], place))
   if (!found) throw invalidGrant(new Refusal('unknown'))
   // A session that has ended stays as it is.
   if (!isClientSessionLive(found)) throw invalidGrant(new Refusal('revoked'))
@@ -155,10 +155,10 @@ const byItself: Grant = async (resources, given, fields) => {
     ...selectService({ id: given.id, now: resources.now }),
   })
   const client = await proveClient(resources, given, read.client[0])
-  assertMay(client, 'client_credentials')
+  assertMayUseGrant(client, 'client_credentials')
   assertSameTarget(resources.config, fields, null)
-  const service = await serviceAsHeardOf(resources, read.service[0], { client_id: client.id })
-  if (!service || !answersForServices(service.owner_role)) throw invalidClient(new Refusal('inviter'))
+  const service = await serviceWithPrimaryFallback(resources, read.service[0], { client_id: client.id })
+  if (!service || !mayOwnServices(service.owner_role)) throw invalidClient(new Refusal('inviter'))
   const all = scopesOfService(service)
   const asked = fields.scope === undefined ? all : scopesIn(fields.scope)
   if (asked.length === 0 || !asked.every((scope) => all.includes(scope)))

@@ -1,5 +1,5 @@
 import { networkOf, rangeOf } from '../../throttle/networks.ts'
-import { goBehind } from '../in-flight.ts'
+import { yieldToOthers } from '../in-flight.ts'
 import { hashesAreWaiting, hashingBusy } from '../turns.ts'
 import { type Place, placeBehind, stillThere, turnOf } from './places.ts'
 
@@ -35,7 +35,7 @@ export async function inForeignTurn<T>(
   verify: (hasWaited: boolean) => Promise<T>,
 ): Promise<T> {
   const place = takePlace(by, Date.now())
-  const comeBack = goBehind()
+  const comeBack = yieldToOthers()
   try {
     const hasWaited = turnOf(places, place) !== 'now'
     while (turnOf(places, place) !== 'now') {

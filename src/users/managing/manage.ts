@@ -10,6 +10,7 @@ import { normalizeEmail } from '../../values/email.ts'
 import { toTimeOrNull } from '../../values/ids.ts'
 import { type Acting, type Decision, isSamePerson } from '../change.ts'
 import { type Change, NO_PASSWORD } from '../consequences.ts'
+import { canBeReopened, findEarlierEmail, restoringEarlierEmail } from '../earlier-email.ts'
 import {
   addressNotVerified,
   noEarlierEmail,
@@ -18,11 +19,10 @@ import {
   untilInThePast,
   userDeleted,
 } from '../errors.ts'
-import { findEarlier, givingBack, hasWayBack } from '../give-back.ts'
 import { ENABLED, isRaise, type User, users } from '../models.ts'
 import { assertVisible } from '../queries.ts'
 import type { DisableUser, UpdateUser } from '../schemas.ts'
-import { mailAskedFor, noticesOfMove, noticeTo, owed, selectAdminsToTell } from './notices.ts'
+import { addressChangeNotices, mailOnRequest, noticeTo, selectAdminsToTell, toMails } from './notices.ts'
 
 /*
  * What may be done to users, as decisions for `changeUser`: each looks at the user as read, and returns the
@@ -87,7 +87,7 @@ export function updating(acting: Acting, { revoke_old: revokesOld = false, ...in
         // renamed.
         reliesOn: isAsJudged,
         ...(role && { endsTokens: true }),
-        mails: owed(roleNotice),
+        mails: toMails(roleNotice),
       }
     }
     const email = input.email!
@@ -117,9 +117,9 @@ export function updating(acting: Acting, { revoke_old: revokesOld = false, ...in
       voids: revokesOld ? TAKES_BACK : ['verify_email'],
       alsoWrite: (isDone) => (role ? [record(acting, roleChanged, isDone)] : []),
       ...(acting.send && {
-        asksFor: mailAskedFor(acting, 'verify_email_by_admin', { id: row.id, email, email_normalized }),
+        asksFor: mailOnRequest(acting, 'verify_email_by_admin', { id: row.id, email, email_normalized }),
       }),
-      mails: owed([...noticesOfMove(acting, row, email, { revokesOld, admins }), ...roleNotice]),
+      mails: toMails([...addressChangeNotices(acting, row, email, { revokesOld, admins }), ...roleNotice]),
     }
   })
 }
@@ -175,7 +175,7 @@ export function disabling(acting: Acting, { reason, ...input }: DisableUser): De
       details: { reason, until: toTimeOrNull(until) },
       endsTokens: true,
       endsSessions: { reason: 'account_closed' },
-      mails: owed(noticeTo(acting, 'account_disabled', row)),
+      mails: toMails(noticeTo(acting, 'account_disabled', row)),
     }
   })
 }
@@ -189,7 +189,7 @@ export const enabling = (acting: Acting): Decision =>
       action: 'user.enabled',
       reliesOn: isSamePerson(row),
       set: ENABLED,
-      mails: owed(noticeTo(acting, 'account_enabled', row)),
+      mails: toMails(noticeTo(acting, 'account_enabled', row)),
     }
   })
 
@@ -241,9 +241,9 @@ export function deleting(acting: Acting): Decision {
       return {
         ...softDeletion(row, acting.now),
         voids: TAKES_BACK,
-        mails: owed(noticeTo(acting, 'account_deleted', row)),
+        mails: toMails(noticeTo(acting, 'account_deleted', row)),
       }
-    if (!(await hasWayBack(acting, row.id))) return undefined
+    if (!(await canBeReopened(acting, row.id))) return undefined
     return {
       action: 'user.deleted',
       reliesOn: isSamePerson(row),
@@ -277,15 +277,15 @@ export function restoring(acting: Acting, { earlier_email: isEarlier = false } =
     if (row.deleted_at === null) return undefined
     requireRecentLogin(acting.actor, acting.now)
     if (!isEarlier) {
-      const mails = owed(noticeTo(acting, 'account_restored', row))
+      const mails = toMails(noticeTo(acting, 'account_restored', row))
       const reliesOn = and(isSamePerson(row), isStillProved(row))!
       return { action: 'user.restored', reliesOn, set: { deleted_at: null }, mails }
     }
     // It changes how an account is entered, which is for nobody's device.
     if (actsByPermission(acting.actor)) throw insufficientScope()
-    const earlier = await findEarlier(acting, row)
+    const earlier = await findEarlierEmail(acting, row)
     if (!earlier) throw noEarlierEmail()
-    const change = givingBack(acting, row, earlier)
+    const change = restoringEarlierEmail(acting, row, earlier)
     const event = {
       action: 'email.change_undone',
       userId: row.id,
@@ -297,7 +297,7 @@ export function restoring(acting: Acting, { earlier_email: isEarlier = false } =
       action: 'user.restored',
       reliesOn: sql`${isSamePerson(row)} AND ${linkIsLive(earlier.id)}`,
       alsoWrite: (isDone) => [...change.alsoWrite(isDone), record(acting, event, isDone)],
-      mails: owed(noticeTo(acting, 'account_restored', { ...row, ...change.set })),
+      mails: toMails(noticeTo(acting, 'account_restored', { ...row, ...change.set })),
     }
   })
 }

@@ -13,7 +13,7 @@ export type Notice = (isDone: SQL) => OwedMail
 const MOST_ADMINS_TOLD = 100
 
 /** A mail with a link to a user, requested by a manager; `emailNormalized` is the recipient. */
-export const mailAskedFor =
+export const mailOnRequest =
   (
     acting: Acting,
     kind: 'reset_password_by_admin' | 'verify_email_by_admin',
@@ -47,19 +47,19 @@ export function noticeTo(
  * Whoever closes an account knows its password, but may not be its owner: the notice lets the owner recover
  * it.
  */
-export function noticeOfClosing(resources: Resources, row: User): Notice[] {
+export function closingNotice(resources: Resources, row: User): Notice[] {
   const isTold = row.email_verified_at !== null && resources.send !== undefined
   return isTold ? [(isDone) => enqueueNotice(resources, 'account_closed', row, isDone)] : []
 }
 
 /** Converts notices into the `mails` of a change. */
-export const owed = (notices: Notice[]) => (isDone: SQL) => notices.map((notice) => notice(isDone))
+export const toMails = (notices: Notice[]) => (isDone: SQL) => notices.map((notice) => notice(isDone))
 
 /**
  * Tells that somebody else changed the address of an account. The old address gets a link to undo it or, if
  * it is in the wrong hands, a mail without a link; then the other administrators are told as well.
  */
-export function noticesOfMove(
+export function addressChangeNotices(
   acting: Acting,
   row: User,
   newEmail: string,

@@ -1,7 +1,7 @@
 import { mailNotConfigured } from '../../mail/errors.ts'
 import { type Acting, type Decision, isSamePerson } from '../change.ts'
 import { managingLiving } from './manage.ts'
-import { mailAskedFor } from './notices.ts'
+import { mailOnRequest } from './notices.ts'
 
 /** Mails the link to set a new password to the account's address. Throws 503 without mail; 429. */
 export const sendingReset = (acting: Acting): Decision =>
@@ -10,7 +10,7 @@ export const sendingReset = (acting: Acting): Decision =>
     set: {},
     leavesUser: true,
     reliesOn: isSamePerson(row),
-    asksFor: mailAskedFor(acting, 'reset_password_by_admin', row),
+    asksFor: mailOnRequest(acting, 'reset_password_by_admin', row),
   }))
 
 /** Mails the link to confirm the address, unless it is confirmed. Throws 503 without mail; 429. */
@@ -23,7 +23,7 @@ export const sendingVerification = (acting: Acting): Decision =>
           set: {},
           leavesUser: true,
           reliesOn: isSamePerson(row),
-          asksFor: mailAskedFor(acting, 'verify_email_by_admin', row),
+          asksFor: mailOnRequest(acting, 'verify_email_by_admin', row),
         },
   )
 

@@ -14,7 +14,7 @@ import { lastAdmin, writeConflict } from '../errors.ts'
 import { exportUser, UserExport } from '../export.ts'
 import { deleteMe, updatingSelf } from '../me.ts'
 import { DeleteMe, UpdateMe, User } from '../schemas.ts'
-import { download, ETAG, FILE, self, VERSIONED } from './responses.ts'
+import { answerSelf, download, ETAG, FILE, VERSIONED } from './responses.ts'
 
 const tag = 'users'
 
@@ -30,7 +30,7 @@ export const meRoutes = new Hono<AppEnv>()
       headers: IF_NONE_MATCH,
     }),
     signedInWithProfile,
-    (c) => self(c, c.var.self),
+    (c) => answerSelf(c, c.var.self),
   )
   .patch(
     '/me',
@@ -45,7 +45,7 @@ export const meRoutes = new Hono<AppEnv>()
     signedIn,
     precondition,
     body(UpdateMe),
-    async (c) => self(c, await changeUser(c.var, c.var.actor.sub, updatingSelf(c.var.body))),
+    async (c) => answerSelf(c, await changeUser(c.var, c.var.actor.sub, updatingSelf(c.var.body))),
   )
   .delete(
     '/me',

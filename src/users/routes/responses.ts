@@ -20,10 +20,10 @@ function answer<U extends User>(c: Context, user: U, status: 200 | 201 = 200) {
   return c.json(user, status)
 }
 
-export const self = (c: Context, row: Profile) => answer(c, toUser(row))
-export const managed = (c: Context, row: ManagedProfile, earlierEmail?: string) =>
+export const answerSelf = (c: Context, row: Profile) => answer(c, toUser(row))
+export const answerManaged = (c: Context, row: ManagedProfile, earlierEmail?: string) =>
   answer(c, toManagedUser(row, earlierEmail))
-export const made = (c: Context, user: ManagedUser) => answer(c, user, 201)
+export const answerCreated = (c: Context, user: ManagedUser) => answer(c, user, 201)
 
 export const download = (c: Context, json: ReadableStream) =>
   c.body(json, 200, {

@@ -8,7 +8,7 @@ import { changeUser } from '../change.ts'
 import * as errors from '../errors.ts'
 import { disabling, enabling, restoring, unlocking } from '../managing/manage.ts'
 import { DisableUser, ManagedUser, RestoreUserQuery } from '../schemas.ts'
-import { ETAG, MANAGING_PROBLEMS, managed } from './responses.ts'
+import { answerManaged, ETAG, MANAGING_PROBLEMS } from './responses.ts'
 
 const tag = 'users'
 
@@ -28,7 +28,7 @@ export const userStateRoutes = new Hono<AppEnv>()
     requirePermission('users:delete'),
     precondition,
     query(RestoreUserQuery),
-    async (c) => managed(c, await changeUser(c.var, c.req.param('id'), restoring(c.var, c.var.query))),
+    async (c) => answerManaged(c, await changeUser(c.var, c.req.param('id'), restoring(c.var, c.var.query))),
   )
   .post(
     '/:id/disable',
@@ -42,7 +42,7 @@ export const userStateRoutes = new Hono<AppEnv>()
     requirePermission('users:update'),
     precondition,
     body(DisableUser),
-    async (c) => managed(c, await changeUser(c.var, c.req.param('id'), disabling(c.var, c.var.body))),
+    async (c) => answerManaged(c, await changeUser(c.var, c.req.param('id'), disabling(c.var, c.var.body))),
   )
   .post(
     '/:id/enable',
@@ -55,7 +55,7 @@ export const userStateRoutes = new Hono<AppEnv>()
     }),
     requirePermission('users:update'),
     precondition,
-    async (c) => managed(c, await changeUser(c.var, c.req.param('id'), enabling(c.var))),
+    async (c) => answerManaged(c, await changeUser(c.var, c.req.param('id'), enabling(c.var))),
   )
   .post(
     '/:id/unlock',
@@ -68,5 +68,5 @@ export const userStateRoutes = new Hono<AppEnv>()
     }),
     requirePermission('users:update'),
     precondition,
-    async (c) => managed(c, await changeUser(c.var, c.req.param('id'), unlocking(c.var))),
+    async (c) => answerManaged(c, await changeUser(c.var, c.req.param('id'), unlocking(c.var))),
   )

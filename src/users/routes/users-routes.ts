@@ -22,7 +22,7 @@ import {
   ManagedUserList,
   UpdateUser,
 } from '../schemas.ts'
-import { ETAG, MANAGING_PROBLEMS, made, managed, VERSIONED } from './responses.ts'
+import { answerCreated, answerManaged, ETAG, MANAGING_PROBLEMS, VERSIONED } from './responses.ts'
 
 const tag = 'users'
 
@@ -61,7 +61,7 @@ export const userRoutes = new Hono<AppEnv>()
     body(CreateUser),
     idempotent,
     limitHashing,
-    async (c) => made(c, await createUser(c.var, c.var.body, c.var.idempotent, c.var.actor)),
+    async (c) => answerCreated(c, await createUser(c.var, c.var.body, c.var.idempotent, c.var.actor)),
   )
   .get(
     '/:id',
@@ -77,7 +77,7 @@ export const userRoutes = new Hono<AppEnv>()
     requirePermission('users:read'),
     async (c) => {
       const { row, earlierEmail } = await findUser(c.var, c.var.actor, c.req.param('id'))
-      return managed(c, row, earlierEmail)
+      return answerManaged(c, row, earlierEmail)
     },
   )
   .patch(
@@ -103,7 +103,7 @@ export const userRoutes = new Hono<AppEnv>()
     requirePermission('users:update'),
     precondition,
     body(UpdateUser),
-    async (c) => managed(c, await changeUser(c.var, c.req.param('id'), updating(c.var, c.var.body))),
+    async (c) => answerManaged(c, await changeUser(c.var, c.req.param('id'), updating(c.var, c.var.body))),
   )
   .delete(
     '/:id',

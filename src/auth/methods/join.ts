@@ -12,9 +12,9 @@ import { NO_PASSWORD } from '../../users/consequences.ts'
 import {
   assertMaySignUp,
   insertUser,
-  joinerIsBlocked,
   makeUserRow,
-  refusalOfJoiner,
+  refusalOfSignup,
+  signupIsBlocked,
 } from '../../users/create.ts'
 import { emailTaken, signupBlocked } from '../../users/errors.ts'
 import { emailIsProved, selectUsers, type User, users } from '../../users/models.ts'
@@ -29,8 +29,8 @@ import { invitationOpen, signupClosed } from '../errors.ts'
 /** A condition: that an address may sign up on its own; false where the settings forbid it. */
 export const mayJoin = (resources: Resources, email: string): SQL | false =>
   resources.config.SIGNUP === 'open' &&
-  refusalOfJoiner(resources, email) === undefined &&
-  sql`NOT ${joinerIsBlocked(resources, email)}`
+  refusalOfSignup(resources, email) === undefined &&
+  sql`NOT ${signupIsBlocked(resources, email)}`
 
 /**
  * Checks whether an address may sign up, before its owner is asked for anything.
@@ -43,7 +43,7 @@ export async function assertMayJoin(resources: Resources, email: string): Promis
     verdict: sql<
       Record<'is_invited' | 'is_blocked', 0 | 1>
     >`SELECT ${isInvited(normalizeEmail(email), now)} AS is_invited,
-      ${joinerIsBlocked(resources, email)} AS is_blocked`,
+      ${signupIsBlocked(resources, email)} AS is_blocked`,
   })
   if (verdict[0]!.is_invited) throw invitationOpen()
   if (config.SIGNUP === 'closed') throw signupClosed()
@@ -95,10 +95,10 @@ export async function join(resources: Resources, joining: Joining, by: JoiningBy
     ...(await makeUserRow(resources, { email, name, terms_version, role: 'user' }, now)),
     id: joining.userId,
   }
-  const isTaken = emailIsProved(row.email_normalized)
+  const isAccepted = emailIsProved(row.email_normalized)
   const invited = isInvited(row.email_normalized, now)
-  const blocked = joinerIsBlocked(resources, email)
-  const isLet = sql`NOT ${isTaken} AND NOT ${invited} AND NOT ${blocked}`
+  const blocked = signupIsBlocked(resources, email)
+  const isLet = sql`NOT ${isAccepted} AND NOT ${invited} AND NOT ${blocked}`
   const creation = insertUser(resources, row, sql`${by.isGood} AND ${isLet}`, {
     action: 'user.signed_up',
     actorId: row.id,
@@ -116,7 +116,7 @@ export async function join(resources: Resources, joining: Joining, by: JoiningBy
       verdict: sql<
         Record<'is_good' | 'is_taken' | 'is_invited' | 'is_blocked', 0 | 1>
       >`SELECT ${by.isGood} AS is_good,
-        ${isTaken} AS is_taken, ${invited} AS is_invited, ${blocked} AS is_blocked`,
+        ${isAccepted} AS is_taken, ${invited} AS is_invited, ${blocked} AS is_blocked`,
     },
     isDone,
   )

@@ -49,7 +49,7 @@ export interface ProvenAgain {
  * password and a code, or a passkey. One with neither password nor passkey takes a mailed code in place of
  * the password. A session in a cookie moves to its next turn, so a copy of the older cookie never has a
  * recent login, and soon expires. A session of tokens stays as it is: the proof counts for one access token
- * (`toFreshToken`).
+ * (`freshAccessToken`).
  *
  * @throws 403 `wrong_password`, `wrong_code`, `second_factor_required`; 400 `invalid_passkey`; 429
  *   `too_many_attempts`.
@@ -228,7 +228,7 @@ export async function finish(
 }
 
 /** An access token of the same session that counts as a recent login. One from a refresh does not. */
-export async function toFreshToken(
+export async function freshAccessToken(
   { config, now }: Resources,
   actor: Claims,
   { provedAt, proofs, leftMs }: ProvenAgain,

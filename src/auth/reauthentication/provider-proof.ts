@@ -8,7 +8,7 @@ import { identities } from '../../identities/models.ts'
 import type { Profile } from '../../identities/profiles.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
 import { otherProofNeeded } from '../errors.ts'
-import { readWithoutOther } from './mailed-proof.ts'
+import { readUserWithoutOtherProof } from './mailed-proof.ts'
 import { finish, type ProvenAgain } from './reauthenticate.ts'
 
 /**
@@ -24,7 +24,7 @@ export async function reauthenticateByProvider(
   provider: IdentityProvider,
   { subject, isTwofold }: Profile,
 ): Promise<ProvenAgain> {
-  const { user, turn } = await readWithoutOther(resources, actor)
+  const { user, turn } = await readUserWithoutOtherProof(resources, actor)
   const isTheirs = sql`EXISTS (SELECT 1 FROM ${identities} WHERE ${and(
     eq(identities.provider, provider.id),
     eq(identities.subject, subject),

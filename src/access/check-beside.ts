@@ -4,7 +4,7 @@ import type { Context, Next } from 'hono'
  * Checks a token while the handler's own query runs, not before it; the answer is sent only when both are
  * done. A *write* in the meantime is safe: it has the same condition in it (`tokenIsLive`).
  */
-export async function nextOnVerdict(
+export async function runBesideCheck(
   c: Context,
   next: Next,
   assertLive: () => Promise<unknown>,

@@ -12,7 +12,7 @@ const says = (c: Context, [title, text]: readonly string[], status: number) =>
   respond(c, <ProviderSaysPage view={viewOf(c)} title={title!} text={text} />, { status: status as 403 })
 
 /** Each refusal has its own sentence. */
-export function sayWhy(c: Context<PageEnv>, error: unknown): Response | Promise<Response> {
+export function explainRefusal(c: Context<PageEnv>, error: unknown): Response | Promise<Response> {
   if (
     !(error instanceof AppError) ||
     (error.status >= 500 && error.code !== 'provider_failed') ||

@@ -10,7 +10,7 @@ import {
   areClear,
   copyKey,
   doubtKey,
-  keysAgainst,
+  doubtKeysOf,
   keysOfLogin,
   openCopy,
   openLogin,
@@ -40,7 +40,7 @@ interface ClientCopy
   ownerId: string | null
   /** The scopes of a service, which never exceed its owner's permissions. */
   scopes: string[]
-  mayAskOfAny: boolean
+  mayIntrospectAny: boolean
   /** The URLs of the resources it owns; absent in copies by the previous version. */
   resources?: string[]
 }
@@ -66,19 +66,19 @@ const aboutClient = (id: string) => `client copy ${id}`
 const aboutSession = (id: string) => `app copy ${id}`
 const FOR_GOOD = Number.MAX_SAFE_INTEGER
 
-function keysAgainstClient(id: string): string[] {
+function doubtKeysOfClient(id: string): string[] {
   const owner = owners.get(id)
   return [doubtKey(id), ...(owner === undefined ? [] : [doubtKey(owner)])]
 }
 
 /** The keys to ask Redis for, to know a client. */
-export const keysOfClient = (id: string) => [copyKey(placeOf(id)), ...keysAgainstClient(id)]
+export const keysOfClient = (id: string) => [copyKey(placeOf(id)), ...doubtKeysOfClient(id)]
 
 /** The keys to ask Redis for, to decide about a token. */
 export function keysOfToken(claims: Claims | ClientClaims): string[] {
   if (!isOfClient(claims)) return keysOfLogin(claims)
   const { sid, sub, client_id: client } = claims
-  return sid === undefined ? keysOfClient(client) : [copyKey(sid), ...keysAgainst(sid, sub, client)]
+  return sid === undefined ? keysOfClient(client) : [copyKey(sid), ...doubtKeysOf(sid, sub, client)]
 }
 
 /** A client by its copy; undefined if there is none, or if something contradicts it. */
@@ -95,13 +95,17 @@ export async function openClient(
 }
 
 /** Whether a client has proved its identity by its copy. If it has not, libSQL must be asked. */
-export const isKnownBy = (resources: Pick<Resources, 'now'>, copy: ClientCopy, given: GivenClient) =>
+export const isAuthenticatedByCopy = (
+  resources: Pick<Resources, 'now'>,
+  copy: ClientCopy,
+  given: GivenClient,
+) =>
   copy.type === 'confidential' &&
   copy.token_endpoint_auth_method === given.method &&
   isSecret(resources, given.proof, copy)
 
 /** What copies say about a token; undefined unless they say that it is valid. */
-export async function nearWord(
+export async function introspectByCopies(
   resources: Pick<Resources, 'config'>,
   claims: Claims | ClientClaims,
   replies: Replies,
@@ -114,7 +118,7 @@ export async function nearWord(
     if (sub !== client || copy?.epoch !== epoch) return undefined
     return withSome(asked.filter((scope) => copy.scopes.includes(scope)))
   }
-  if (!areClear(replies, keysAgainst(sid, sub, client))) return undefined
+  if (!areClear(replies, doubtKeysOf(sid, sub, client))) return undefined
   const copy = await openCopy<SessionCopy>(resources.config, replies!.get(copyKey(sid)), aboutSession(sid))
   if (copy?.sub !== sub || copy.clientId !== client || copy.epoch !== epoch) return undefined
   if ((copy.resource ?? null) !== (claims.aud ?? null)) return undefined
@@ -148,7 +152,7 @@ export function keepClient(
     epoch: client.epoch,
     ownerId,
     scopes: scopesOfService(service),
-    mayAskOfAny: mayAskOfAny(service),
+    mayIntrospectAny: mayIntrospectAny(service),
     resources: resourcesOf(client).map(({ url }) => url),
     readAt,
     endsAt: FOR_GOOD,
@@ -163,7 +167,7 @@ export function keepSession(
   row: ClientSessionRow,
   { replies, readAt }: Asked,
 ): void {
-  if (!areClear(replies, keysAgainst(sid, sub, clientId))) return
+  if (!areClear(replies, doubtKeysOf(sid, sub, clientId))) return
   const scopes = scopesNow(row, (row.scope ?? '').split(' '))
   const copy: SessionCopy = {
     sub,
@@ -178,5 +182,5 @@ export function keepSession(
 }
 
 /** Whether a service may ask about any token: it has the permission, and so does its owner. */
-export const mayAskOfAny = (service: Service) =>
+export const mayIntrospectAny = (service: Service) =>
   hasGrant(service, 'client_credentials') && scopesOfService(service).includes('tokens:introspect')

@@ -13,7 +13,7 @@ import { type View, viewOf } from '../../pages/view.ts'
 import { CHALLENGE_ACTION } from '../../throttle/bot-challenge.ts'
 import { assertTermsOfNow } from '../../users/me.ts'
 import type { FormPage } from '../pages.tsx'
-import { type Onwards, originOfTarget } from '../targets.ts'
+import { type Continuation, originOfTarget } from '../targets.ts'
 
 export interface BotChallenge {
   siteKey: string
@@ -92,7 +92,7 @@ interface Joining {
 /** Answers with the page that asks for the new user's details. */
 export async function joinPage(
   c: Context<PageEnv>,
-  on: Onwards,
+  on: Continuation,
   {
     status = 200,
     isChallenged,

@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
 import { limitByNetwork } from '../../access/guards.ts'
-import { proveEmailCode, requestEmailCode } from '../../auth/ways/email-code.ts'
-import { AskForCode, EmailCodeLogIn } from '../../auth/ways/schemas.ts'
+import { proveEmailCode, requestEmailCode } from '../../auth/methods/email-code.ts'
+import { AskForCode, EmailCodeLogIn } from '../../auth/methods/schemas.ts'
 import type { IdentityProvider } from '../../config/providers.ts'
 import { Hono } from '../../http/hono.ts'
 import { AppError, notFound } from '../../http/problem.ts'
@@ -16,9 +16,9 @@ import { knownDevice } from '../../sessions/cookie.ts'
 import { normalizeEmail } from '../../values/email.ts'
 import { askerOf, rememberAsker } from '../asker-cookie.ts'
 import { refusalOf } from '../refusals.tsx'
-import { type Onwards, onwardsAsked, onwardsIn, originOfTarget } from '../targets.ts'
+import { type Continuation, originOfTarget, readContinuation, requestedContinuation } from '../targets.ts'
 import { AskForCodePage, TypeCodePage } from './code-pages.tsx'
-import { enter } from './enter.tsx'
+import { completeSignIn } from './enter.tsx'
 import {
   botChallengeOf,
   faultsOfJoiner,
@@ -51,7 +51,7 @@ interface Shown {
   status?: AppError['status']
 }
 
-async function askPage(c: Context<PageEnv>, on: Onwards, { status = 200, ...given }: Shown = {}) {
+async function askPage(c: Context<PageEnv>, on: Continuation, { status = 200, ...given }: Shown = {}) {
   const { by, email } = await askerBy(c)
   if (c.var.config.EMAIL_CODE_SIGNIN !== 'on' && !by) throw notFound()
   const [title, text] = by ? viewOf(c).texts.signin.provider.confirm(by.name) : []
@@ -76,7 +76,7 @@ async function typePage(
   { status = 200, message }: Pick<Shown, 'status' | 'message'> = {},
 ) {
   const { email = '', remember } = c.var.fields
-  const on = onwardsIn(c.var.fields)
+  const on = readContinuation(c.var.fields)
   const page = (
     <TypeCodePage
       view={viewOf(c)}
@@ -93,7 +93,7 @@ async function typePage(
 /** The code was correct, but there is no account yet. */
 function nameNeeded(c: Context<PageEnv>, refused: Shown = {}) {
   const { email = '', remember, code, name } = c.var.fields
-  const on = onwardsIn(c.var.fields)
+  const on = readContinuation(c.var.fields)
   return joinPage(c, on, {
     action: '/signin/code/confirm',
     email: email.slice(0, 320),
@@ -111,11 +111,11 @@ function nameNeeded(c: Context<PageEnv>, refused: Shown = {}) {
  */
 export const codePages = new Hono<PageEnv>()
   .get('/signin/code', (c) => {
-    return askPage(c, onwardsAsked(c.var, c.req.query()))
+    return askPage(c, requestedContinuation(c.var, c.req.query()))
   })
   .post('/signin/code', limitByNetwork, form(browserOf), async (c) => {
     const { email = '', remember = '', asks, 'cf-turnstile-response': challenge_token } = c.var.fields
-    const on = onwardsIn(c.var.fields)
+    const on = readContinuation(c.var.fields)
     // They came from the password page, with nothing typed.
     if (email === '') return askPage(c, on)
     try {
@@ -148,7 +148,7 @@ export const codePages = new Hono<PageEnv>()
   })
   .post('/signin/code/confirm', limitByNetwork, form(browserOf), async (c) => {
     const { email = '', remember, code = '', joins } = c.var.fields
-    const on = { email, stays: remember === 'yes', ...onwardsIn(c.var.fields) }
+    const on = { email, stays: remember === 'yes', ...readContinuation(c.var.fields) }
     const { request_token: login_token } = askerOf(c, c.var, 'sign_in')
     const { signup_token } = askerOf(c, c.var, 'verify_email')
     const isJoining = joins === 'yes'
@@ -161,7 +161,7 @@ export const codePages = new Hono<PageEnv>()
         ...knownDevice(c),
       })
       const { by } = await askerBy(c, email)
-      return await enter(c, () => proveEmailCode(c.var, input, by), on)
+      return await completeSignIn(c, () => proveEmailCode(c.var, input, by), on)
     } catch (error) {
       if (!(error instanceof AppError) || (error.status >= 500 && !isOfChallenge(error))) throw error
       if (error.code === 'name_needed') return nameNeeded(c)

@@ -1,10 +1,16 @@
 import type { Context } from 'hono'
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
-import { ATTEMPT_MS, type Attempt, isInTime, openKept, sealKept } from '../../identities/attempts.ts'
+import {
+  ATTEMPT_MS,
+  type Attempt,
+  isInTime,
+  openBrowserState,
+  sealBrowserState,
+} from '../../identities/attempts.ts'
 import type { Profile } from '../../identities/profiles.ts'
 import type { PageEnv } from '../../pages/session.ts'
 import { MINUTE_MS } from '../../values/durations.ts'
-import type { Onwards } from '../targets.ts'
+import type { Continuation } from '../targets.ts'
 
 const ATTRIBUTES = { path: '/', secure: true, httpOnly: true, sameSite: 'Lax' } as const
 
@@ -14,7 +20,7 @@ const ATTEMPT = '__Host-roster-with'
 const PENDING = '__Host-roster-joining'
 const PENDING_MS = 30 * MINUTE_MS
 
-export interface Pending extends Onwards {
+export interface Pending extends Continuation {
   /** A UUIDv7, which carries its time; also the id of the account that may be created. */
   id: string
   provider: string
@@ -23,12 +29,12 @@ export interface Pending extends Onwards {
 }
 
 async function put(c: Context<PageEnv>, name: string, value: object, lifetimeMs: number) {
-  const sealed = await sealKept(c.var.config, name, value)
+  const sealed = await sealBrowserState(c.var.config, name, value)
   setCookie(c, name, sealed, { ...ATTRIBUTES, maxAge: lifetimeMs / 1000 })
 }
 
 async function get<T extends { id: string }>(c: Context<PageEnv>, name: string, lifetimeMs: number) {
-  const value = await openKept<T>(c.var.config, name, getCookie(c, name))
+  const value = await openBrowserState<T>(c.var.config, name, getCookie(c, name))
   return value && isInTime(value.id, c.var.now, lifetimeMs) ? value : undefined
 }
 

@@ -18,7 +18,7 @@ import type { Used } from '../start-session.ts'
 /**
  * Reads a user who may prove again who they are by mail or a provider: one with neither password nor passkey.
  */
-export async function readWithoutOther(
+export async function readUserWithoutOtherProof(
   { db, config }: Resources,
   actor: Claims,
 ): Promise<{ user: User; turn: number }> {
@@ -44,7 +44,12 @@ export async function readWithoutOther(
  *   `mail_not_configured`.
  */
 export const requestMailedProof = (resources: Resources, actor: Claims): Promise<MailRequested> =>
-  mailOwnCode(resources, actor, 'reauthenticate', async () => (await readWithoutOther(resources, actor)).user)
+  mailOwnCode(
+    resources,
+    actor,
+    'reauthenticate',
+    async () => (await readUserWithoutOtherProof(resources, actor)).user,
+  )
 
 /**
  * Checks the mailed code. It is valid once, for the session that asked for it, with five tries.
@@ -58,7 +63,7 @@ export async function proveByMailedCode(
 ): Promise<{ user: User; turn: number; used: Used }> {
   const { mail_code: code, request_token } = given
   const token = await requireOwnCode(resources, actor, 'reauthenticate', { code, request_token })
-  const { user, turn } = await readWithoutOther(resources, actor)
+  const { user, turn } = await readUserWithoutOtherProof(resources, actor)
   if (user.email_normalized !== token.email_normalized) throw invalidLink(new Refusal('other_address'))
   const spend = (isDone: SQL) => [
     voidTokens(resources.now, ['reauthenticate'], and(eq(oneTimeTokens.id, token.id), isDone)),

@@ -9,11 +9,11 @@ import type { PageEnv } from '../../pages/session.ts'
 import { viewOf } from '../../pages/view.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
 import { askForFactor, clearFactorDue, type Entering, noteFirstCodes } from '../factor-cookie.ts'
-import { placeAfter } from '../targets.ts'
+import { destinationAfter } from '../targets.ts'
 import { FirstCodesPage } from './codes-page.tsx'
 
 /** Starts the session, and sets its cookie; if a second factor is due, asks for that. */
-export async function enter(
+export async function completeSignIn(
   c: Context<PageEnv>,
   prove: () => Promise<Proven>,
   on: Entering,
@@ -26,7 +26,7 @@ export async function enter(
     else clearFactorDue(c)
     // Somebody on the way to an app is not held up.
     const isAsked = tokens.needs_better_password && !on.to && !on.target
-    const place = isAsked ? '/account/security?done=weak' : placeAfter(c.var, tokens.user.role, on)
+    const place = isAsked ? '/account/security?done=weak' : destinationAfter(c.var, tokens.user.role, on)
     if (!codes) return c.redirect(place, 303)
     const token = makeFormToken(c.var, decodeJwt<Claims>(tokens.access_token).sid!)
     const { email, locale } = tokens.user

@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
 import { limitByNetwork } from '../../access/guards.ts'
-import { joinByProvider } from '../../auth/ways/provider-login.ts'
-import { joining } from '../../auth/ways/schemas.ts'
+import { joinByProvider } from '../../auth/methods/provider-login.ts'
+import { joining } from '../../auth/methods/schemas.ts'
 import type { IdentityProvider } from '../../config/providers.ts'
 import { Hono } from '../../http/hono.ts'
 import { AppError, Refusal } from '../../http/problem.ts'
@@ -16,14 +16,14 @@ import { noteProblem, respond } from '../../pages/respond.ts'
 import { homeOf, type PageEnv, signedInPage } from '../../pages/session.ts'
 import { submit } from '../../pages/submit.ts'
 import { viewOf } from '../../pages/view.ts'
-import { knownDevice, outliveCopies } from '../../sessions/cookie.ts'
+import { knownDevice, replaceSessionCookie } from '../../sessions/cookie.ts'
 import { normalizeEmail } from '../../values/email.ts'
 import { originOfTarget } from '../targets.ts'
-import { enter } from './enter.tsx'
+import { completeSignIn } from './enter.tsx'
 import { faultsOfJoiner, joinerIn, joinPage } from './joining.tsx'
 import { forgetPending, type Pending, pendingOf } from './provider-cookies.ts'
 import { ConnectPage } from './provider-pages.tsx'
-import { sayWhy } from './provider-says.tsx'
+import { explainRefusal } from './provider-says.tsx'
 
 /** The provider has said who somebody is, and there is no account yet. */
 const nameNeeded = (
@@ -81,7 +81,7 @@ export const providerAfterPages = new Hono<PageEnv>()
     try {
       return await nameNeeded(c, (await requirePending(c)).pending)
     } catch (error) {
-      return sayWhy(c, error)
+      return explainRefusal(c, error)
     }
   })
   .post('/signin/with/:provider/join', limitByNetwork, form(browserOf), async (c) => {
@@ -93,7 +93,7 @@ export const providerAfterPages = new Hono<PageEnv>()
         const { name = '', ...given } = validate(joining(), joinerIn(c.var.config, c.var.fields))
         const joins = { userId: id, email: profile.email!, ...given, name }
         const prove = () => joinByProvider(c.var, provider, profile, joins, knownDevice(c))
-        const answer = await enter(c, prove, on)
+        const answer = await completeSignIn(c, prove, on)
         forgetPending(c)
         return answer
       } catch (error) {
@@ -104,14 +104,14 @@ export const providerAfterPages = new Hono<PageEnv>()
         return await nameNeeded(c, pending, { ...faults, status: error.status })
       }
     } catch (error) {
-      return sayWhy(c, error)
+      return explainRefusal(c, error)
     }
   })
   .get('/signin/with/:provider/link', whoeverIsIn, async (c) => {
     try {
       return await connectPage(c)
     } catch (error) {
-      return sayWhy(c, error)
+      return explainRefusal(c, error)
     }
   })
   .post('/signin/with/:provider/link', limitByNetwork, whoeverIsIn, form(sessionOf), async (c) => {
@@ -124,7 +124,7 @@ export const providerAfterPages = new Hono<PageEnv>()
         c,
         async () => {
           await linkIdentity(c.var, c.var.actor, provider, pending.profile)
-          outliveCopies(c, c.var.actor)
+          replaceSessionCookie(c, c.var.actor)
           forgetPending(c)
         },
         {
@@ -134,7 +134,7 @@ export const providerAfterPages = new Hono<PageEnv>()
         },
       )
     } catch (error) {
-      return sayWhy(c, error)
+      return explainRefusal(c, error)
     }
   })
   .onError(failingPage)

@@ -25,7 +25,7 @@ const isLiveOf = (userId: string) =>
  * The earliest former address of a deleted user that can still be restored by its link; undefined unless the user
  * is deleted. A trip of its own, as deleted users are rare.
  */
-export async function findEarlier(
+export async function findEarlierEmail(
   { db }: Pick<Resources, 'db'>,
   { id, email, deleted_at }: Pick<User, 'id' | 'email' | 'deleted_at'>,
 ): Promise<Earlier | undefined> {
@@ -55,7 +55,7 @@ export async function findEarlier(
 }
 
 /** Whether a live link would give a deleted user the account back. A trip of its own, as few are deleted twice. */
-export async function hasWayBack({ db }: Pick<Resources, 'db'>, userId: string): Promise<boolean> {
+export async function canBeReopened({ db }: Pick<Resources, 'db'>, userId: string): Promise<boolean> {
   const { links } = await db.readPrimary({
     links: build
       .select({ id: oneTimeTokens.id })
@@ -73,7 +73,7 @@ export type Earlier = Pick<OneTimeToken, 'id' | 'email' | 'email_normalized'>
  * it knows the password: it is removed. Every session ends, and whatever was requested or added since is
  * void.
  */
-export const givingBack = (
+export const restoringEarlierEmail = (
   { now }: Pick<Resources, 'now'>,
   row: User,
   { id, email, email_normalized }: Earlier,

@@ -1,8 +1,8 @@
 import type { Context } from 'hono'
 import { v7 as uuidv7 } from 'uuid'
 import { limitByNetwork } from '../../access/guards.ts'
-import { reauthenticateByProvider } from '../../auth/again/provider-proof.ts'
-import { enterByProvider, spendAttempt } from '../../auth/ways/provider-login.ts'
+import { enterByProvider, spendAttempt } from '../../auth/methods/provider-login.ts'
+import { reauthenticateByProvider } from '../../auth/reauthentication/provider-proof.ts'
 import type { IdentityProvider } from '../../config/providers.ts'
 import { Hono } from '../../http/hono.ts'
 import { readForm } from '../../http/operation.ts'
@@ -13,11 +13,11 @@ import {
   isSentByUs,
   isStateOf,
   newAttempt,
-  openKept,
+  openBrowserState,
   openTicket,
-  sealKept,
+  sealBrowserState,
 } from '../../identities/attempts.ts'
-import { placeAtProvider, profileOf, requireProvider } from '../../identities/client.ts'
+import { authorizationUrl, profileOf, requireProvider } from '../../identities/client.ts'
 import { addressMissing, invalidCallback } from '../../identities/errors.ts'
 import { emailOf, linkIdentity } from '../../identities/service.ts'
 import { failingPage } from '../../pages/failing.tsx'
@@ -28,16 +28,16 @@ import { viewOf } from '../../pages/view.ts'
 import {
   knownDevice,
   moveSessionCookie,
-  outliveCopies,
   readSessionCookie,
+  replaceSessionCookie,
   toClaims,
 } from '../../sessions/cookie.ts'
 import { MINUTE_MS } from '../../values/durations.ts'
-import { onwardsIn } from '../targets.ts'
-import { enter } from './enter.tsx'
+import { readContinuation } from '../targets.ts'
+import { completeSignIn } from './enter.tsx'
 import { rememberAttempt, rememberPending, takeAttempt } from './provider-cookies.ts'
 import { GoOnPage } from './provider-pages.tsx'
-import { sayWhy } from './provider-says.tsx'
+import { explainRefusal } from './provider-says.tsx'
 
 const cookieOf = (c: Context<PageEnv>) => readSessionCookie(c, c.var.config.keys.session_cookie, c.var.now)
 
@@ -48,7 +48,7 @@ const cookieOf = (c: Context<PageEnv>) => readSessionCookie(c, c.var.config.keys
  */
 async function purposeOf(c: Context<PageEnv>, provider: IdentityProvider): Promise<Attempt | undefined> {
   const { sure, again, link, sent, ...query } = c.req.query()
-  const on = onwardsIn(query)
+  const on = readContinuation(query)
   const begun = { provider: provider.id, stays: true, ...on }
   const cookie = cookieOf(c)
   if (link !== undefined) {
@@ -102,7 +102,7 @@ async function comeBack(c: Context<PageEnv>, answered: URLSearchParams): Promise
   const { to, target, stays } = attempt
   if (attempt.purpose === 'link') {
     await linkIdentity(c.var, attempt.actor!, provider, profile)
-    if (cookie) outliveCopies(c, attempt.actor!)
+    if (cookie) replaceSessionCookie(c, attempt.actor!)
     return c.redirect('/account/security?done=connected', 303)
   }
   if (attempt.purpose === 'again') {
@@ -112,7 +112,7 @@ async function comeBack(c: Context<PageEnv>, answered: URLSearchParams): Promise
   }
   const outcome = await enterByProvider(c.var, provider, profile, knownDevice(c))
   const on = { email: profile.email ?? '', stays, to, target }
-  if (outcome.kind === 'proven') return enter(c, async () => outcome.proven, on)
+  if (outcome.kind === 'proven') return completeSignIn(c, async () => outcome.proven, on)
   if (outcome.kind === 'confirms' && profile.email === undefined) throw addressMissing()
   await rememberPending(c, {
     id: uuidv7(),
@@ -139,11 +139,11 @@ export const providerPages = new Hono<PageEnv>()
       const provider = requireProvider(c.var, c.req.param('provider'))
       const attempt = await purposeOf(c, provider)
       if (!attempt) return await askFirst(c, provider)
-      const place = await placeAtProvider(c.var, provider, attempt)
+      const place = await authorizationUrl(c.var, provider, attempt)
       await rememberAttempt(c, attempt)
       return c.redirect(place, 303)
     } catch (error) {
-      return sayWhy(c, error)
+      return explainRefusal(c, error)
     }
   })
   .get('/signin/with/:provider/callback', limitByNetwork, async (c) => {
@@ -151,7 +151,7 @@ export const providerPages = new Hono<PageEnv>()
       const { searchParams } = new URL(c.req.url)
       const sealed = searchParams.get('posted')
       if (sealed === null) return await comeBack(c, searchParams)
-      const posted = await openKept<{ id: string; fields: Record<string, string> }>(
+      const posted = await openBrowserState<{ id: string; fields: Record<string, string> }>(
         c.var.config,
         'posted',
         sealed,
@@ -159,21 +159,21 @@ export const providerPages = new Hono<PageEnv>()
       if (!posted || !isInTime(posted.id, c.var.now, MINUTE_MS)) throw invalidCallback(new Refusal('expired'))
       return await comeBack(c, new URLSearchParams(posted.fields))
     } catch (error) {
-      return sayWhy(c, error)
+      return explainRefusal(c, error)
     }
   })
   // Apple posts from its own site, and then the browser sends none of our cookies. So the browser is
   // redirected once more, by GET.
   .post('/signin/with/:provider/callback', limitByNetwork, async (c) => {
     const { id, kind } = requireProvider(c.var, c.req.param('provider'))
-    if (kind !== 'apple') return sayWhy(c, invalidCallback(new Refusal('form')))
+    if (kind !== 'apple') return explainRefusal(c, invalidCallback(new Refusal('form')))
     const { code, state, error, user, iss } = await readForm(c)
     const fields = Object.fromEntries(
       Object.entries({ code, state, error, user, iss }).filter(
         ([, value]) => value !== undefined && value.length <= 2048,
       ),
     )
-    const posted = await sealKept(c.var.config, 'posted', { id: uuidv7(), fields })
+    const posted = await sealBrowserState(c.var.config, 'posted', { id: uuidv7(), fields })
     return c.redirect(`/signin/with/${id}/callback?${new URLSearchParams({ posted })}`, 303)
   })
   .onError(failingPage)

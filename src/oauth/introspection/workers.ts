@@ -4,7 +4,7 @@ import type { Resources } from '../../context.ts'
 import { build } from '../../database/statements.ts'
 import { profileColumns, users } from '../../users/models.ts'
 import { toUser, type User } from '../../users/schemas.ts'
-import { type Introspection, tellOf } from './introspection.ts'
+import { describeToken, type Introspection } from './service.ts'
 
 export interface Wanted {
   /** A scope that the token must have; for a token of a login, a permission of the user's role. */
@@ -21,7 +21,7 @@ export async function verifyFor(
   token: string,
   { scope, resource, isFresh = false }: Wanted = {},
 ): Promise<Introspection> {
-  const said = await tellOf(resources, token, { isFresh, resource })
+  const said = await describeToken(resources, token, { isFresh, resource })
   return said.active && (scope === undefined || mayDo(said, scope)) ? said : { active: false }
 }
 

@@ -1,7 +1,7 @@
 import type { FC, PropsWithChildren } from 'hono/jsx'
 import type { IdentityProvider, ProviderKind } from '../../config/providers.ts'
 import type { View } from '../../pages/view.ts'
-import { type Onwards, paramsOf } from '../targets.ts'
+import { type Continuation, paramsOf } from '../targets.ts'
 
 type Path = [d: string, fill: string]
 
@@ -82,7 +82,7 @@ export const OtherWays: FC<PropsWithChildren<{ view: View; needScript?: boolean 
 
 /** In the order of the setting. `token` is that of the page's form: it proves that the attempt began here. */
 export const ProviderButtons: FC<
-  { view: View; providers: readonly IdentityProvider[]; token: string; isAgain?: boolean } & Onwards
+  { view: View; providers: readonly IdentityProvider[]; token: string; isAgain?: boolean } & Continuation
 > = ({ view, providers, token, isAgain, ...on }) =>
   providers.length === 0 ? null : (
     <>

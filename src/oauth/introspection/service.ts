@@ -4,7 +4,7 @@ import { activityLogs } from '../../activity/models.ts'
 import { record } from '../../activity/service.ts'
 import { isSpent } from '../../auth/refresh.ts'
 import type { Resources } from '../../context.ts'
-import { isYoung } from '../../database/lag.ts'
+import { replicaMayMiss } from '../../database/lag.ts'
 import { build, rowExists } from '../../database/statements.ts'
 import { toAppError } from '../../http/problem.ts'
 import {
@@ -15,15 +15,15 @@ import {
   verifyAnyToken,
 } from '../../sessions/access-tokens.ts'
 import {
-  asHeardOf,
   type ClientSessionRow,
   isClientSessionLive,
-  isForIts,
+  isForOwnAudience,
   scopesNow,
   selectClientSession,
   selectService,
-  serviceAsHeardOf,
   serviceScopesNow,
+  serviceWithPrimaryFallback,
+  withPrimaryFallback,
 } from '../../sessions/client-tokens.ts'
 import { sessions } from '../../sessions/models.ts'
 import { openLogin, type Replies, readNear, whileDoubting } from '../../sessions/near.ts'
@@ -39,13 +39,13 @@ import { oauthError } from '../errors.ts'
 import { isByDocument, selectIsOwed } from '../models.ts'
 import { owns } from '../resources.ts'
 import {
-  isKnownBy,
+  introspectByCopies,
+  isAuthenticatedByCopy,
   keepClient,
   keepSession,
   keysOfClient,
   keysOfToken,
-  mayAskOfAny,
-  nearWord,
+  mayIntrospectAny,
   openClient,
 } from './copies.ts'
 
@@ -108,14 +108,14 @@ export async function introspect(
   const replies = isNear ? await readNear(resources, keys) : undefined
   const asker = await openClient(resources, given.id, replies)
   // A copy never refuses a client: if it does not prove who is asking, libSQL is asked.
-  if (asker && isKnownBy(resources, asker, given)) {
+  if (asker && isAuthenticatedByCopy(resources, asker, given)) {
     const service = serviceOf(claims)
     // A resource's scopes may have changed. Only a doubt about its owner's copy would tell.
     const mayHear =
       service === undefined
-        ? isOwnTo(given.id, claims) || asker.mayAskOfAny
+        ? isOwnTo(given.id, claims) || asker.mayIntrospectAny
         : asker.resources?.includes(service) === true
-    const said = claims && mayHear ? await nearWord(resources, claims, replies) : undefined
+    const said = claims && mayHear ? await introspectByCopies(resources, claims, replies) : undefined
     if (!claims) return INACTIVE
     if (said) return sayGood(resources, claims, said.scopes)
   }
@@ -134,14 +134,14 @@ export async function introspect(
   const client = await proveClient(resources, given, read.client[0])
   if (client.type === 'public')
     throw oauthError('unauthorized_client', 'A public client cannot authenticate, and is told nothing.')
-  const service = await serviceAsHeardOf(resources, read.service[0], { client_id: client.id })
+  const service = await serviceWithPrimaryFallback(resources, read.service[0], { client_id: client.id })
   if (isNear && service) keepClient(resources, client, service, { replies, readAt })
   if (refresh) {
-    const row = await asHeardOf(resources, read.found[0], session)
+    const row = await withPrimaryFallback(resources, read.found[0], session)
     return ofRefreshToken(resources, refresh, row, client.id)
   }
   const mayHear =
-    isOwnTo(client.id, claims) || owns(client, serviceOf(claims)) || (service && mayAskOfAny(service))
+    isOwnTo(client.id, claims) || owns(client, serviceOf(claims)) || (service && mayIntrospectAny(service))
   if (!claims || !mayHear) return INACTIVE
   return wordOf(resources, claims, { replies, readAt, ...(isApps && { rows: read.found }) })
 }
@@ -152,7 +152,7 @@ export async function introspect(
  * @param isFresh not to rely on copies.
  * @param resource the service that the token must be for; Roster itself if absent.
  */
-export async function tellOf(
+export async function describeToken(
   resources: Resources,
   token: string,
   { isFresh = false, resource }: { isFresh?: boolean; resource?: string | undefined } = {},
@@ -161,7 +161,7 @@ export async function tellOf(
   if (!claims || serviceOf(claims) !== resource) return INACTIVE
   const replies =
     isFresh || resource !== undefined ? undefined : await readNear(resources, keysOfToken(claims))
-  const said = await nearWord(resources, claims, replies)
+  const said = await introspectByCopies(resources, claims, replies)
   return said
     ? sayGood(resources, claims, said.scopes)
     : wordOf(resources, claims, { replies, readAt: Date.now() })
@@ -184,14 +184,14 @@ async function wordOf(
       client: selectClient(claims.client_id),
       ...selectService({ id: claims.client_id, now }),
     })
-    const scopes = serviceScopesNow(await serviceAsHeardOf(resources, service[0], claims), claims)
+    const scopes = serviceScopesNow(await serviceWithPrimaryFallback(resources, service[0], claims), claims)
     if (client[0] && service[0]) keepClient(resources, client[0], service[0], { replies, readAt })
     return scopes ? sayGood(resources, claims, scopes) : INACTIVE
   }
   const session = { ...claims, sid: claims.sid }
   const [found] = rows ?? (await db.read(selectClientSession({ ...session, now }))).found
-  const row = await asHeardOf(resources, found, session)
-  if (!isClientSessionLive(row, claims.epoch) || !isForIts(row, claims)) return INACTIVE
+  const row = await withPrimaryFallback(resources, found, session)
+  if (!isClientSessionLive(row, claims.epoch) || !isForOwnAudience(row, claims)) return INACTIVE
   keepSession(resources, session, row, { replies, readAt })
   return sayGood(resources, claims, scopesNow(row, claims.scope.split(' ')))
 }
@@ -238,7 +238,7 @@ export async function revoke(resources: Resources, given: GivenClient, token: st
       `A service has no session to end: its token expires in ${inWords(ACCESS_TOKEN_SECONDS * 1000)}, or with its secret.`,
     )
   // A lagging replica may not know the session yet, and the token would stay valid.
-  const isHeardOf = read.session[0] || sid === '' || !isYoung(timeOfId(sid), now)
+  const isHeardOf = read.session[0] || sid === '' || !replicaMayMiss(timeOfId(sid), now)
   const [session] = isHeardOf ? read.session : (await db.readPrimary(asked)).session
   if (!session || session.revoked_at !== null) return
   const event = {

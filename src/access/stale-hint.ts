@@ -6,7 +6,7 @@ import { type CookieSession, sessionCookie } from '../sessions/cookie.ts'
  * The hints in the cookie are out of date. The request changed nothing, and is repeated with the cookie
  * `renewed`.
  */
-export class WrongHint extends Error {
+export class StaleHint extends Error {
   readonly renewed: CookieSession
   constructor(renewed: CookieSession) {
     super('the hint of a cookie was wrong')
@@ -16,12 +16,12 @@ export class WrongHint extends Error {
 
 /** Requests that are repeats, with the id of the original request: they are not repeated again. */
 const repeats = new WeakMap<Request, string>()
-export const idOfRepeat = (c: Context) => repeats.get(c.req.raw)
+export const idOfRetriedRequest = (c: Context) => repeats.get(c.req.raw)
 
 /** Repeats the request with the right cookie, and sends that to the browser. It costs a second trip. */
-export async function repeatWithRightHint(
+export async function retryWithCurrentHint(
   c: Context<AppEnv>,
-  { renewed }: WrongHint,
+  { renewed }: StaleHint,
   fetch: (request: Request, env: object, context: ExecutionContext) => Response | Promise<Response>,
 ): Promise<Response> {
   const setCookie = sessionCookie(c.var.config.keys.session_cookie, renewed)

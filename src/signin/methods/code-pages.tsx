@@ -3,12 +3,12 @@ import { CODE_LIFETIME_MS } from '../../links/service.ts'
 import { Button, Checkbox, Field, Form, Message } from '../../pages/components.tsx'
 import { toDuration } from '../../pages/format.ts'
 import { NarrowPage } from '../../pages/layout.tsx'
-import { type FormPage, OnwardsFields } from '../pages.tsx'
-import { type Onwards, onwards } from '../targets.ts'
+import { ContinuationFields, type FormPage } from '../pages.tsx'
+import { type Continuation, withContinuation } from '../targets.ts'
 import { type BotChallenge, BotChallengeBox } from './joining.tsx'
 
 /** Asks where to send the code. */
-export const AskForCodePage: FC<FormPage & Onwards & { challenge: BotChallenge | undefined }> = ({
+export const AskForCodePage: FC<FormPage & Continuation & { challenge: BotChallenge | undefined }> = ({
   view,
   token,
   message,
@@ -24,7 +24,7 @@ export const AskForCodePage: FC<FormPage & Onwards & { challenge: BotChallenge |
       view={view}
       title={signin.code.title}
       isError={message?.tone === 'danger'}
-      below={<a href={onwards('/signin', { to, target })}>{signin.forgotten.back}</a>}
+      below={<a href={withContinuation('/signin', { to, target })}>{signin.forgotten.back}</a>}
     >
       <div class="stack">
         <h1>{signin.code.title}</h1>
@@ -32,7 +32,7 @@ export const AskForCodePage: FC<FormPage & Onwards & { challenge: BotChallenge |
       </div>
       <Message message={message} />
       <Form action="/signin/code" token={token}>
-        <OnwardsFields to={to} target={target} />
+        <ContinuationFields to={to} target={target} />
         <input type="hidden" name="asks" value="yes" />
         <Field
           name="email"
@@ -58,7 +58,7 @@ export const AskForCodePage: FC<FormPage & Onwards & { challenge: BotChallenge |
 }
 
 /** Asks for the code that was sent. */
-export const TypeCodePage: FC<FormPage & Onwards & { email: string; remember: string | undefined }> = ({
+export const TypeCodePage: FC<FormPage & Continuation & { email: string; remember: string | undefined }> = ({
   view,
   token,
   message,
@@ -73,7 +73,7 @@ export const TypeCodePage: FC<FormPage & Onwards & { email: string; remember: st
       view={view}
       title={signin.check.title}
       isError={message?.tone === 'danger'}
-      below={<a href={onwards('/signin/code', { to, target })}>{signin.check.other}</a>}
+      below={<a href={withContinuation('/signin/code', { to, target })}>{signin.check.other}</a>}
     >
       <div class="stack">
         <h1>{signin.check.title}</h1>
@@ -81,7 +81,7 @@ export const TypeCodePage: FC<FormPage & Onwards & { email: string; remember: st
       </div>
       <Message message={message} />
       <Form action="/signin/code/confirm" token={token}>
-        <OnwardsFields to={to} target={target} />
+        <ContinuationFields to={to} target={target} />
         <input type="hidden" name="email" value={email} />
         {remember && <input type="hidden" name="remember" value={remember} />}
         <Field
