@@ -6,7 +6,7 @@ import openapiTs, { astToString } from 'openapi-typescript'
 /**
  *   node build.ts types    src/api.d.ts, of ../dist/openapi.json
  *   node build.ts          dist, of src: what is published
- *   node build.ts quick    the same without a look at its types, which the API document would have to be made for
+ *   node build.ts quick    the same without checking types, which would need the API document
  */
 const here = (path: string) => join(import.meta.dirname, path)
 const TYPES = 'src/api.d.ts'
@@ -19,7 +19,7 @@ export interface Document {
   components: { headers?: object }
 }
 
-/** The types of the API. Headers are left out: each answer has a dozen, and `Headers` knows no types of them. */
+/** The types of the API, without headers: each response has a dozen, and `Headers` has no types for them. */
 export async function typesOf({ paths, components, ...document }: Document): Promise<string> {
   const slim = (operation: Operation) => ({
     ...operation,
@@ -39,16 +39,16 @@ export async function typesOf({ paths, components, ...document }: Document): Pro
   return astToString(await openapiTs(JSON.stringify(slimDocument)))
 }
 
-/** @param isQuick looks at no types. */
+/** @param isQuick skips type checks. */
 export function build(isQuick = false): void {
-  // Whoever reads it meanwhile finds it whole.
+  // Replaced at once, so nobody reads half of it.
   const made = `node_modules/.dist-${process.pid}`
   const tsc = here('../node_modules/typescript/bin/tsc')
   const options = ['-p', here('.'), '--outDir', here(made), ...(isQuick ? ['--noCheck'] : [])]
   execFileSync(process.execPath, [tsc, ...options], { stdio: 'inherit' })
   for (const file of globSync(`${made}/*.d.ts`, { cwd: import.meta.dirname })) {
     const text = readFileSync(here(file), 'utf8')
-    // Not every compiler looks for what a declaration calls `./x.ts`.
+    // Not every compiler resolves `./x.ts` in a declaration file.
     writeFileSync(here(file), text.replace(/(['"]\.\/\w+)(?:\.d)?\.ts(?=['"])/g, '$1.js'))
   }
   if (existsSync(here(TYPES))) cpSync(here(TYPES), here(`${made}/api.d.ts`))

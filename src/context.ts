@@ -18,69 +18,69 @@ import { deliverEvents } from './webhooks/delivery.ts'
 /** Where a request came from, as the history and the sessions keep it. */
 export interface RequestOrigin {
   requestId: string
-  /** From `CF-Connecting-IP`, or from a proxy of ours that has proved itself: else headers are the caller's invention. */
+  /** From `CF-Connecting-IP`, or from a proxy of ours that has proved itself. Callers can invent any other header. */
   ip: string | null
   userAgent: string | null
   country: string | null
-  /** Of a caller who is nobody yet, or has chosen no `locale`: by `?lang`, the cookie of the pages, or Accept-Language. */
+  /** For callers without an account or a `locale`: from `?lang`, the language cookie or Accept-Language. */
   language: Language
 }
 
-/** How much was due, and how much was given up. */
+/** How many deliveries were due, and how many were given up. */
 interface Delivered {
   due: number
   dead: number
 }
 
-/** Everything outside the process, opened for one request and gone with it. What services are functions of. */
+/** Everything outside the process, opened for one request. Service functions take it as their first argument. */
 export interface Resources {
   config: Config
   db: Database
   redis: NearStore
-  /** Sends a mail now; undefined where no mail is configured. Requests do not call it: they enqueue (mail/outbox.ts). */
+  /** Sends a mail now; undefined if no mail is configured. Requests enqueue their mails instead (mail/outbox.ts). */
   send: Send | undefined
-  /** The platform's counters; asked by throttle/limits.ts alone. */
+  /** The platform's rate limits. Only throttle/limits.ts uses them. */
   rateLimits: RateLimits
   origin: RequestOrigin
   /** The versions of the user that the caller has seen; undefined for any (http/precondition.ts). */
   ifMatch?: readonly number[]
   /**
-   * The time of the request (epoch ms): of its first byte, set anew when its body is read (http/body.ts) and after a hash
-   * (passwords/turns.ts), which take seconds. So it is read where it is used, behind those.
+   * The time of the request (epoch ms). It is set at the first byte, and again after the body was read (http/body.ts) and
+   * after a hash (passwords/turns.ts), as both may take seconds. So read it where it is used, after those.
    */
   now: number
   /**
-   * Whom the request's line in the log names when nobody is signed in: somebody who has just signed in, or tried to go
-   * on. And by what a session began, for the metrics.
+   * Whom the log line names if nobody is signed in: somebody who has just signed in, or whose refresh failed. `began` is
+   * how the session began, for the metrics.
    */
   readonly loggedAs: { sub?: string; sid?: string; began?: string }
-  /** Sends apps word of sign-outs that they are owed now: for after the answer, and for the cron job, which sends more. */
+  /** Tells apps of sign-outs that are due: after the answer, or in the cron job, which sends more. */
   deliverOwed(by?: 'cron'): Promise<Delivered>
-  /** The same for what webhooks are owed. */
+  /** The same for webhook deliveries. */
   deliverEvents(by?: 'cron'): Promise<Delivered>
-  /** Lets work go on after the answer. Only for what may be lost. */
+  /** Continues work after the answer. Only for work that may be lost. */
   afterwards(work: Promise<unknown>): void
 }
 
-/** Bindings that are not settings; those are read in config.ts. */
+/** Bindings that are not settings. config/ reads the settings. */
 export interface Bindings extends RateLimits {
   EMAIL?: SendEmail
-  /** Where requests are counted: see measure in http/log.ts. */
+  /** Where requests are counted: see `measure` in http/log.ts. */
   METRICS?: AnalyticsEngineDataset
 }
 
 export interface AppEnv {
   Bindings: Bindings
   Variables: {
-    /** Ours: it stands in the history, and joins no rows but those of one request. */
+    /** Our own id, as in the history: only rows of one request share it. */
     requestId: string
-    /** The caller's own, for the answer and the log alone. */
+    /** The caller's id, only for the answer and the log. */
     givenRequestId: string | undefined
-    /** A good token was brought; it may be revoked all the same. */
+    /** The request has a genuine token, which may still have been revoked. */
     isSignedIn?: true
-    /** For a request that has to be made again. */
+    /** The body, kept for a request that has to be repeated. */
     bodyRead?: Uint8Array
-    /** Its answer, and its line in the log, are those of a repeat. */
+    /** The request was repeated: the repeat has its answer and its log line. */
     isRepeated?: true
     meter: Meter
   } & Resources
@@ -89,8 +89,8 @@ export interface AppEnv {
 const MAX_USER_AGENT_LENGTH = 256
 
 /**
- * Whether the request comes through a server of ours that may name its client (TRUSTED_PROXY_SECRET). Digests are
- * compared, which are as long as one another, and all of them, so that the time says nothing.
+ * Whether the request comes through a server of ours that may name its client (TRUSTED_PROXY_SECRET). It compares
+ * digests, which have the same length, and always all of them, so the time it takes reveals nothing.
  */
 function isFromTrustedProxy(c: Context<AppEnv>, { TRUSTED_PROXY_SECRET }: Config): boolean {
   const given = c.req.header('roster-proxy-secret')
@@ -99,7 +99,7 @@ function isFromTrustedProxy(c: Context<AppEnv>, { TRUSTED_PROXY_SECRET }: Config
   return TRUSTED_PROXY_SECRET.filter((secret) => timingSafeEqual(digest(secret), digest(given))).length > 0
 }
 
-/** Read where they are needed: most requests write no history. */
+/** Getters, as most requests write no history and need none of it. */
 function originOf(c: Context<AppEnv>, config: Config): RequestOrigin {
   const isProxied = isFromTrustedProxy(c, config)
   const [ip, userAgent] = isProxied
@@ -109,7 +109,7 @@ function originOf(c: Context<AppEnv>, config: Config): RequestOrigin {
     requestId: c.get('requestId'),
     get ip() {
       const address = c.req.header(ip) ?? null
-      // Whatever is not an address, even from our own proxy, counts as no address.
+      // Anything that is not an address counts as none, even from our own proxy.
       return isProxied && networkOf(address) === 'none' ? null : address
     },
     get userAgent() {
@@ -129,8 +129,8 @@ function originOf(c: Context<AppEnv>, config: Config): RequestOrigin {
 }
 
 /**
- * Delivers for whoever asks while it is done, too. What they owe may have come after what is due was looked for, so it is
- * looked once more.
+ * Callers that ask during a delivery share it. Theirs may have become due after it looked, so it looks once
+ * more.
  */
 function onceAtATime<T extends unknown[]>(deliver: (...given: T) => Promise<Delivered>) {
   let delivering: Promise<Delivered> | undefined
@@ -146,7 +146,7 @@ function onceAtATime<T extends unknown[]>(deliver: (...given: T) => Promise<Deli
       } while (isOwedMore)
       return done
     } finally {
-      // Not later: whoever asks after the last look begins anew.
+      // At once: a caller after the last look starts a new delivery.
       delivering = undefined
     }
   }
@@ -190,7 +190,7 @@ export function openForRequest(c: Context<AppEnv>): void {
   for (const [name, value] of Object.entries(resources)) c.set(name as keyof Resources, value)
 }
 
-/** For work that no request asked for: the cron trigger, and what other Workers of ours ask. */
+/** For work without an HTTP request: the cron trigger, and calls by other Workers of ours. */
 export const openForCron = (env: object, context: ExecutionContext, meter = openMeter()): Resources =>
   openResources(
     env,

@@ -8,7 +8,7 @@ afterEach(() => vi.unstubAllGlobals())
 
 const PROBLEM = { 'content-type': 'application/problem+json' }
 
-/** A keeper whose questions are answered when, and in the order that, a test says. */
+/** A session keeper whose requests are answered when, and in the order that, a test says. */
 function openKeeper(hasTabs = false) {
   const asked: { path: string; answer(status: number, body?: object): void; fail(): void }[] = []
   let user: User | null | undefined

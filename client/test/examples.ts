@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 
-/** What the guides take for granted: what the reader has, and what an example further up has made. */
+/** What the guides assume: what the reader has, and what an earlier example has defined. */
 const GIVEN = `import type { RosterClient } from '@roster/client'
 declare global {
   const roster: RosterClient
@@ -19,24 +19,24 @@ declare global {
   function wait(seconds: number | undefined): void
   const Account: () => null, SignIn: () => null
 }
-/** As a binding gives src/index.ts. */
+/** src/index.ts, as a service binding exposes it. */
 interface Roster {
   verify(token: string, wanted?: { scope?: string; resource?: string; isFresh?: boolean }): Promise<{ active: false } | { active: true; sub: string }>
   getUser(id: string): Promise<import('@roster/client').User | null>
 }
 `
 
-/** Of each document, what it shows of the client or of a binding. Others of its examples run in tests of their own. */
+/** The examples in each document that use the client or a binding. Other tests run the rest. */
 const ABOUT = /@roster\/client|\broster\.|\bverifier\.|env\.ROSTER/
 
-/** Writes each example of the documents as a file of its own, and answers their names. */
+/** Writes each example to a file of its own, and returns their names. */
 export function writeExamples(dir: string): string[] {
   writeFileSync(join(dir, 'given.ts'), GIVEN)
   const documents = globSync(['README.md', 'client/README.md', 'docs/**/*.md'], { cwd: ROOT })
   const examples = documents.flatMap((document) => {
     const text = readFileSync(join(ROOT, document), 'utf8')
     const blocks = [...text.matchAll(/^```(js|jsx|ts|tsx)\n([\s\S]*?)^```/gm)]
-    // What one has imported, those below it have.
+    // An example may use what an earlier one imported.
     const imports: string[] = []
     return blocks
       .filter(([, , code]) => ABOUT.test(code!))
@@ -44,7 +44,7 @@ export function writeExamples(dir: string): string[] {
         const name = `${document.replaceAll(/[/.]/g, '-')}-${index}.${language}`
         imports.push(...(code!.match(/^import .*$/gm) ?? []))
         const rest = code!.replace(/^import .*$/gm, '')
-        // In a function: an example awaits and returns as what stands in an app does.
+        // In a function, as examples use `await` and `return`.
         writeFileSync(join(dir, name), `${imports.join('\n')}\nexport async function example() {${rest}}\n`)
         return name
       })

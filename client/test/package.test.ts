@@ -17,7 +17,7 @@ const home = mkdtempSync(join(tmpdir(), 'roster-client-'))
 const packed = join(home, 'roster-client.tgz')
 afterAll(() => rmSync(home, { recursive: true, force: true }))
 
-/** As it is published: types of the document, dist, and what npm makes of it. */
+/** As published: types from the API document, dist, and the package that npm builds. */
 beforeAll(async () => {
   writeFileSync(join(CLIENT, 'src/api.d.ts'), await typesOf((await writeDocument()) as unknown as Document))
   build()
@@ -36,11 +36,11 @@ test('publint and attw find nothing wrong with what is packed', async () => {
   const said = execFileSync(process.execPath, [attw, packed, '--profile', 'esm-only', '--format', 'json'], {
     encoding: 'utf8',
   })
-  // What it finds it fails with. Other kinds of modules than its own are none of its problems.
+  // It fails on every finding, except those about other module formats.
   expect(Object.keys(JSON.parse(said).analysis.entrypoints)).toEqual(['.', './tokens', './react', './verify'])
 })
 
-/** What a page loads of it, with what it depends on. */
+/** What a page loads, dependencies included. */
 async function sizeOf(contents: string): Promise<number> {
   const { outputFiles } = await bundle({
     stdin: { contents, resolveDir: CLIENT },
@@ -127,13 +127,13 @@ test('Every example of it in the documents is right by its types', () => {
   const dir = mkdtempSync(join(CLIENT, 'node_modules/.examples-'))
   const examples = writeExamples(dir)
   expect(examples.length).toBeGreaterThan(8)
-  // As JavaScript has them: nothing is said of types in it, and what is caught may be anything.
+  // As plain JavaScript: without type annotations, and caught values may be anything.
   const options =
     '--allowJs --checkJs --noImplicitAny false --useUnknownInCatchVariables false --skipLibCheck'
   typeCheck(dir, examples, options)
 })
 
-/** By the compiler that most have, and by default without a look away from the libraries' own types. */
+/** With the most common compiler, which by default checks the libraries' own types as well. */
 function typeCheck(dir: string, files: string[], options: string) {
   const usual =
     '--noEmit --strict --jsx react-jsx --target es2022 --types react --moduleResolution bundler --module esnext --lib es2024,dom,dom.iterable'

@@ -2,19 +2,19 @@ import { expect, test } from 'vitest'
 import { EVERY, type Held, hear, type Known, NOBODY, placeOf, type Word } from '../src/protocol.ts'
 
 /**
- * Every order of what tabs, their browser and the network may do, looked at breadth-first: tabs that sleep with the lock,
- * die, lose answers, sign out or sign in as somebody else. What a tab makes of a word is the client's own code (`hear`);
- * what it does between two waits is that of tokens.ts, a step for each. Each search is made once more without the piece
- * that it is about, to see that it would find what is wrong.
+ * A breadth-first search over every order of what tabs, their browser and the network may do: tabs that sleep while they
+ * hold the lock, die, lose answers, sign out, or sign in as somebody else. How a tab handles a message is the client's own
+ * code (`hear`); what it does between two waits follows tokens.ts, step by step. Each search also runs without the part
+ * that it is about, to show that it would find the fault.
  */
 interface Process {
   kind: 'own' | 'watch'
   phase: 'waiting' | 'asking' | 'sent' | 'refused'
-  /** Of the token that it is about. */
+  /** The number of the token that it is about. */
   refresh: string
   hasLock: boolean
   tries: number
-  /** What the server has said, which has not arrived yet. */
+  /** The server's answer, which has not arrived yet. */
   answer?: 'over' | 'lost' | Held
 }
 interface Tab {
@@ -23,9 +23,9 @@ interface Tab {
   isAsleep: boolean
   isDead: boolean
   processes: Process[]
-  /** How often it may need another token. */
+  /** How many more tokens it may need. */
   needs: number
-  /** Words on their way to it, by sender: one sender's keep their order. */
+  /** Messages on their way to it, by sender; those of one sender stay in order. */
   inbox: Word[][]
 }
 interface World {
@@ -34,7 +34,7 @@ interface World {
     string,
     { counter: number; version: number; isInGrace: boolean; end?: 'signed out' | 'theft' }
   >
-  /** What may yet happen. */
+  /** What can still happen. */
   left: {
     losses: number
     sleeps: number
@@ -44,7 +44,7 @@ interface World {
     openings: number
     renamings: number
   }
-  /** A tab that became somebody else's by a word. */
+  /** A tab that changed its user because of a message. */
   isConfused: boolean
 }
 interface Without {
@@ -90,12 +90,12 @@ const isLocked = (world: World) =>
 function done(tab: Tab, process: Process): void {
   const { held, isAwaited } = tab.known
   tab.processes = tab.processes.filter((one) => one !== process)
-  // The next refresh may have begun while this one was waited for.
+  // The next refresh may have begun during this one.
   if (process.kind === 'watch' && isAwaited && held && held.refresh !== process.refresh)
     tab.processes.push({ kind: 'watch', phase: 'waiting', refresh: held.refresh, hasLock: false, tries: 2 })
 }
 
-/** The server gets the request, as auth/refresh.ts has it. */
+/** The server receives the request, and acts as auth/refresh.ts does. */
 function serve(world: World, refresh: string): 'over' | Held {
   const { session, counter } = placeOf(refresh)
   const row = world.server[session]!
@@ -200,7 +200,7 @@ function movesOf(world: World, without: Without): Move[] {
           if (kind === 'own') say(next, index, { kind: 'refreshing', ...place })
         })
       }
-      // A tenth of a second: what was said to it is heard, and whoever is awake answers.
+      // A tenth of a second: messages to it arrive, and tabs that are awake answer.
       const hasListened = without.asking || isQuiet
       const catchUp = (next: World) => {
         for (const other of without.asking ? [] : next.tabs.filter(isAwake)) {
@@ -234,7 +234,7 @@ function movesOf(world: World, without: Without): Move[] {
           say(next, index, { kind: 'tokens', held: own.known.held!, joins: false })
           done(own, process)
         })
-      // Lost. A pause follows, in which words are heard.
+      // Lost. A pause follows, in which messages arrive.
       if (phase === 'sent' && answer !== 'lost' && world.left.losses > 0)
         step((next, own, process) => {
           next.left.losses -= 1
@@ -246,7 +246,7 @@ function movesOf(world: World, without: Without): Move[] {
         })
     }
   }
-  // The grace is longer than whatever tabs do that are awake.
+  // The grace period is longer than anything that tabs do while awake.
   const isCalm = world.tabs.every(
     (tab) => !isAwake(tab) || (tab.processes.length === 0 && tab.inbox.every(({ length }) => length === 0)),
   )
@@ -268,7 +268,7 @@ function search(world: World, without: Without = {}) {
       if (isBusy && moves.length === 0) broken.add('somebody waits for ever')
       if (Object.values(state.server).some(({ end }) => end === 'theft')) broken.add('taken for a thief')
       if (state.isConfused) broken.add('became another')
-      // Whoever was told that a session is over is not signed in by it.
+      // A tab that was told that the session is over is not signed in by it.
       const { end, version } = state.server.a!
       const isSettled = state.tabs.every(
         (tab) => tab.inbox.every(({ length }) => length === 0) && tab.processes.length === 0,
@@ -292,7 +292,7 @@ function search(world: World, without: Without = {}) {
 }
 
 /**
- * @param needs of each tab that is open, how often it needs another token.
+ * @param needs how many tokens each open tab needs.
  * @param closed tabs that may be opened later.
  */
 function worldOf(needs: number[], left: Partial<World['left']>, closed = 0): World {
@@ -322,7 +322,7 @@ function worldOf(needs: number[], left: Partial<World['left']>, closed = 0): Wor
   }
 }
 
-/** Nobody is taken for a thief, becomes another, comes back, waits for ever, or keeps a name that was changed. */
+/** No tab is mistaken for a thief, changes its user, is signed in again, waits for ever, or shows a former name. */
 test.each([
   ['one sleeps, and an answer is lost', worldOf([1, 1], { sleeps: 1, losses: 1 })],
   ['one sleeps from one refresh to the next', worldOf([2, 1], { sleeps: 1 })],

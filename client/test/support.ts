@@ -5,10 +5,10 @@ import { type ClientOptions, createClient, type RosterClient } from '../src/main
 import { type Storage, tokens } from '../src/tokens.ts'
 
 export const PASSWORD = 'nine purple herons sleep'
-/** Past the time that an access token is good for. */
+/** Longer than an access token is valid. */
 export const LATER_MS = 600_000
 
-/** The real Worker, and before it what breaks connections to it. */
+/** The real Worker, behind a proxy that can break connections. */
 export function openRoster() {
   let stack: Awaited<ReturnType<typeof startStack>>
   let proxy: Awaited<ReturnType<typeof startProxy>>
@@ -29,7 +29,7 @@ export function openRoster() {
 
   return {
     base,
-    /** A client in token mode, on a way of its own, which `break` breaks and `asked` knows. */
+    /** A client in token mode with a connection of its own, for `break` and `asked`. */
     client(
       options: Partial<ClientOptions> & { storage?: Storage; lane?: string } = {},
     ): RosterClient & { lane: string } {
@@ -52,11 +52,11 @@ export function openRoster() {
       })
       return { email, password: PASSWORD }
     },
-    /** How the next requests fare. */
+    /** What happens to the next requests. */
     async break(lane: string, mode: Mode): Promise<void> {
       await fetch(`${base(lane)}/__mode`, { method: 'PUT', body: JSON.stringify(mode) })
     },
-    /** How many requests of this path there were. */
+    /** How many requests this path has had. */
     async asked(lane: string, path: string): Promise<number> {
       const log = (await (await fetch(`${proxy.url}/${lane}/__log`)).json()) as { path: string }[]
       return log.filter((entry) => entry.path.startsWith(path)).length
@@ -66,14 +66,14 @@ export function openRoster() {
   }
 }
 
-/** From a network of its own: the stack counts what one asks for, and all of this is one machine. */
+/** From a network of its own, as the stack limits requests per network, and all tests run on one machine. */
 function elsewhere(request: Request): Promise<Response> {
   const ip = `10.${[1, 2, 3].map(() => Math.floor(Math.random() * 256)).join('.')}`
   request.headers.set('cf-connecting-ip', ip)
   return fetch(request)
 }
 
-/** The client's clock goes on, the server's does not: what it has looks old to it. */
+/** Moves the client's clock but not the server's, so that its token looks old to it. */
 export const goOn = (ms: number) => vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + ms })
 
 export async function until(isSo: () => unknown): Promise<void> {

@@ -33,7 +33,7 @@ test('Somebody signs up, signs in, is known, and signs out', async () => {
   const token = await client.accessToken()
   await client.signOut()
   expect([client.user, await client.accessToken()]).toEqual([null, undefined])
-  // The server has heard of it.
+  // The server knows of it.
   const headers = { authorization: `Bearer ${token}`, 'cache-control': 'no-cache' }
   expect((await fetch(`${roster.url()}/v1/users/me`, { headers })).status).toBe(401)
   expect((await client.api.GET('/v1/users/me')).error?.code).toBe('unauthenticated')
@@ -186,7 +186,7 @@ test('A storage of the app’s keeps somebody signed in beyond the process, and 
   expect((await again.load())?.email).toBe(ada.email)
   goOn(LATER_MS)
   await again.api.GET('/v1/users/me')
-  // The first looks there before it refreshes.
+  // The first one looks there before it refreshes.
   expect((await client.api.GET('/v1/users/me')).response.status).toBe(200)
   expect(await roster.asked(lane, REFRESH)).toBe(1)
   await client.signOut()
@@ -264,7 +264,7 @@ test('Who has another name has it in every tab, and whoever is opened by one tha
 
 test('Without a storage, nothing is stored: a second client of the same process knows nobody', async () => {
   const { lane } = await signedIn()
-  // One process may serve many: what is said between tabs is said in pages alone.
+  // One process may serve many users, so only pages exchange messages between tabs.
   expect(await roster.client({ lane }).load()).toBeNull()
 })
 

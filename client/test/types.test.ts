@@ -6,7 +6,7 @@ import openapiTs, { astToString } from 'openapi-typescript'
 import { beforeAll, expect, test } from 'vitest'
 import { writeDocument } from '../../scripts/openapi.ts'
 
-/** TypeScript's own, as it comes with this workspace: openapi-typescript does not run on the one that Roster has. */
+/** The TypeScript of this workspace, as openapi-typescript does not run on the one that Roster uses. */
 const TSC = createRequire(import.meta.url).resolve('typescript/bin/tsc')
 const CLIENT = resolve(import.meta.dirname, '..')
 
@@ -17,15 +17,15 @@ beforeAll(async () => {
 
 test('The types that are made of the document leave nothing unknown but what other headers there are', () => {
   const withoutComments = types.replace(/\/\*[\s\S]*?\*\//g, '')
-  // What WebAuthn hands through to the browser is its own.
+  // WebAuthn options are passed through to the browser.
   const withoutOptions = withoutComments.replace(/options: \{\s*\[key: string\]: unknown;\s*\}/g, '')
-  // And what is kept with a user is the caller's own; factors come from elsewhere, and are judged line by line.
+  // Metadata is the caller's own. Imported factors come from elsewhere, and are checked line by line.
   const withoutMetadata = withoutOptions.replace(
     /(metadata|factors)\??: \{\s*\[key: string\]: unknown;\s*\}/g,
     '',
   )
   const withoutHeaders = withoutMetadata.replace(/headers: \{[^}]*\}/g, '')
-  // A mail can be `"unknown"`: that is a word, and no type.
+  // A mail's status can be `"unknown"`, which is a value here, not a type.
   expect(withoutHeaders.match(/^.*(?<!")\bunknown\b.*$/gm) ?? []).toEqual([])
 })
 

@@ -3,38 +3,38 @@ import { Redis } from '@upstash/redis/cloudflare'
 import { log } from '../http/log.ts'
 import type { Meter } from './meter.ts'
 
-/** Reads are asked of the nearest region; marks go to the primary, which may be far away: slow is not down. */
+/** Reads go to the nearest region. Marks go to the primary, which may be far away, so they may take longer. */
 const TIMEOUT_MS = { reads: 250, marks: 2000 }
 type Kind = keyof typeof TIMEOUT_MS
 
-/** After so many failures in a row Redis is left alone for a while: waiting for it helps nobody. */
+/** After this many failures in a row, reads skip Redis for a while instead of waiting for it. */
 const FAILURES_TO_REST = 5
 const REST_MS = 5000
-/** Per isolate, endpoint and kind. Plain numbers, so they may outlive a request. */
+/** Per isolate, endpoint and kind. These are plain numbers, so they may outlive a request. */
 const health = new Map<string, { failures: number; restsUntil: number }>()
 
 /**
- * What Roster asks of Redis, with every reply's type checked: after a timeout the client may answer `null` where
- * it should throw, and `null` would read as "nothing is known". A failure is `undefined`, for the caller to decide on;
- * so is a Redis that rests after several. Keys are those of this deployment: a prefix is put before each.
+ * What Roster asks of Redis. The type of every reply is checked: after a timeout the client may return `null` instead of
+ * throwing, and `null` would mean "not there". A failure is `undefined`, and the caller decides what follows; so is a read
+ * that is skipped after several failures. Every key gets the prefix of this deployment.
  */
 export interface NearStore {
-  /** As `marks` it is waited for as long as for those, where without an answer nothing goes on. */
+  /** @param kind `marks` for the longer timeout, if nothing can go on without the answer. */
   mget(keys: string[], kind?: Kind): Promise<(string | null)[] | undefined>
-  /** Keeps a value for so long. As `marks` it is waited for as long as for those. */
+  /** Stores a value for this long. @param kind `marks` for the longer timeout. */
   put(key: string, value: string, lifetimeMs: number, kind?: Kind): Promise<true | undefined>
-  /** Sets keys that say something by being there, each for so long (0: takes it away). Always tried, also while reads rest. */
+  /** Sets keys whose mere presence matters, each for this long (0 deletes it). Tried even while reads are skipped. */
   mark(lifetimesMs: ReadonlyMap<string, number>): Promise<true | undefined>
   /**
-   * Adds lines to a list in the order of their scores, takes those below `least` away, marks, and moves a place on, each
-   * for so long: all of it, or nothing and `false` where the place is not `from` any more.
+   * Adds lines to a list sorted by score, removes those below `least`, sets marks, and moves the stored place on, all with
+   * this lifetime. Does nothing and returns `false` if the place is no longer `from`.
    */
   enter(key: string, entry: ListEntry): Promise<boolean | undefined>
-  /** Which of these lines such a list has not. */
+  /** Which of these lines such a list lacks. */
   lacking(key: string, lines: readonly string[]): Promise<string[] | undefined>
-  /** Lines of such a list, from one place to another; -1 is the last. */
+  /** The lines of such a list from one index to another; -1 is the last. */
   entered(key: string, from: number, to: number): Promise<string[] | undefined>
-  /** Marks have failed several times in a row: they are still tried, but are not worth waiting for. */
+  /** Marks have failed several times in a row: they are still tried, but not waited for. */
   readonly marksAreFailing: boolean
   ping(): Promise<true | undefined>
 }
@@ -47,7 +47,7 @@ interface ListEntry {
   lifetimeMs: number
 }
 
-/** A client is settings and a method for each command. Making one is slow, and it keeps nothing of a request. */
+/** Making a client is slow, as it has a method for each command. It keeps nothing of a request. */
 const clients = new Map<string, Redis>()
 
 function clientOf(url: string, token: string, kind: Kind): Redis {
@@ -58,11 +58,11 @@ function clientOf(url: string, token: string, kind: Kind): Redis {
       url,
       token,
       retry: { retries: 0 },
-      // The function form: a signal made once would be spent by the first request.
+      // A function, as a signal made once would have expired by the second request.
       signal: () => AbortSignal.timeout(TIMEOUT_MS[kind]),
       enableAutoPipelining: false,
       automaticDeserialization: false,
-      // Every value here is a number or a word.
+      // Our values are ASCII, so replies need no base64.
       responseEncoding: false,
       enableTelemetry: false,
       readYourWrites: false,
@@ -72,8 +72,8 @@ function clientOf(url: string, token: string, kind: Kind): Redis {
 }
 
 /**
- * What each key begins with: a digest of the issuer. A copy of the deployment that was given the same Redis would else
- * shut people out of this one.
+ * The prefix of each key: a digest of the issuer. Without it, a second deployment on the same Redis would mix up its
+ * sessions with ours.
  */
 export const keyPrefixOf = (issuer: string) =>
   `${createHash('sha256').update(issuer).digest('base64url').slice(0, 8)}:`
@@ -103,7 +103,7 @@ export function openRedis(url: string, token: string, meter: Meter, issuer: stri
     health.set(`${kind} ${url}`, state)
     return state
   }
-  /** By the clock, which may be set back: no rest is longer than a rest. */
+  /** The clock may be set back, so no rest counts that is longer than `REST_MS`. */
   const rests = (kind: Kind) => {
     const left = stateOf(kind).restsUntil - Date.now()
     return left > 0 && left <= REST_MS
@@ -125,7 +125,7 @@ export function openRedis(url: string, token: string, meter: Meter, issuer: stri
       }
       log('warn', { code: 'redis_unexpected_reply' })
     } catch (error) {
-      // Only the name: the message repeats the whole command, and the token with it.
+      // Only the name: the message repeats the whole command, including the token.
       log('warn', { code: 'redis_unavailable', name: (error as Error).name })
     }
     state.failures += 1

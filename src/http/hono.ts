@@ -7,8 +7,8 @@ import { getPath } from 'hono/utils/url'
 const ID = /[\dA-F]{8}(-[\dA-F]{4}){3}-[\dA-F]{12}/gi
 
 /**
- * Hono with one router, filled at the first request; those of modules, which are only mounted, never are. The other
- * routers that it brings along cannot hold both `/users/me` and `/users/:id`.
+ * Hono with a single router, built at the first request. Only the app's own is ever built, not those of mounted modules.
+ * Hono's other routers cannot hold both `/users/me` and `/users/:id`.
  */
 export class Hono<
   E extends Env = BlankEnv,

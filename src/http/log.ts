@@ -4,37 +4,37 @@ import { type AppError, Refusal } from './problem.ts'
 
 type Level = 'info' | 'warn' | 'error'
 
-/** `errors`: what went wrong on our side or upstream, and no line for each request beside that. */
+/** `errors`: only failures of ours or upstream. `all`: one line for each request, too. */
 export type LogSetting = 'errors' | 'all'
 
 /**
- * Writes one line of the log: JSON, with words and ids that are ours. Never an address, a URL, a text of a caller, or
- * the message of an upstream client, which may repeat all of those.
+ * Writes one log line, as JSON. It contains only our own words and ids: never an address, a URL, a caller's text, or the
+ * message of an upstream client, which may repeat any of those.
  */
 export function log(level: Level, line: Record<string, unknown>) {
   const { cause, ...rest } = line
   console[level](JSON.stringify({ level, ...rest, ...(cause !== undefined && { cause: causes(cause) }) }))
 }
 
-/** For work that goes on after the answer: it ends without an error, and one in it is a line with the request's id. */
+/** For work that continues after the answer. It never rejects: an error becomes a log line with the request's id. */
 export const logFailure = (work: Promise<unknown>, requestId: string): Promise<void> =>
   work.then(
     () => {},
     (cause) => log('error', { code: 'afterwards_failed', request_id: requestId, cause }),
   )
 
-/** What a request was, measured by whoever answers it. */
+/** What a request took. */
 interface Spent {
   startedAt: number
   trips: number
   retries: number
 }
 
-/** The pattern that a request was answered by; null where there was none. */
+/** The pattern of the route that answered; null if there was none. */
 const routeOf = (c: Context): string | null =>
   matchedRoutes(c).find(({ method }) => method !== 'ALL')?.path ?? null
 
-/** The one line of a request, at its end. */
+/** Writes the log line of a request, once it is answered. */
 export function logRequest(c: Context, setting: LogSetting, { startedAt, ...spent }: Spent): void {
   const problem: AppError | undefined = c.get('problem')
   const { status } = c.res
@@ -43,11 +43,11 @@ export function logRequest(c: Context, setting: LogSetting, { startedAt, ...spen
   const actor: { sub?: string; sid?: string; key?: { id: string } } =
     c.get('actor') ?? c.get('loggedAs') ?? {}
   log(level, {
-    // What was answered; where that is the caller's own id, the history has ours.
+    // As in the answer. If that is the caller's id, the history has `own_id`.
     request_id: c.get('givenRequestId') ?? c.get('requestId'),
     own_id: c.get('givenRequestId') && c.get('requestId'),
     method: c.req.method,
-    // The pattern: what is in its place may be a link's token.
+    // The pattern, as the path itself may contain a link's token.
     route: routeOf(c),
     status,
     code: problem?.code,
@@ -61,9 +61,9 @@ export function logRequest(c: Context, setting: LogSetting, { startedAt, ...spen
   })
 }
 
-/** What a point says: words of ours and numbers alone, and nobody's id, as whoever counts is not to know whom. */
+/** A data point contains only our own words and numbers, and no ids: metrics need not know who it was. */
 interface Point extends Omit<Spent, 'retries'> {
-  /** The pattern, or what another Worker has called. */
+  /** The pattern of the route, or the method that another Worker called. */
   route: string
   method: string
   status: number
@@ -73,14 +73,14 @@ interface Point extends Omit<Spent, 'retries'> {
 }
 
 /**
- * One point a request, or a call of another Worker, in Workers Analytics Engine, where METRICS is bound: docs/operating.md
- * has its columns, and what to ask.
+ * Writes one data point per request, or per call by another Worker, to Workers Analytics Engine, if METRICS is bound.
+ * docs/operating.md describes its columns, and useful queries.
  */
 export function measure(
   dataset: AnalyticsEngineDataset,
   { route, method, status, code = '', began = '', startedAt, trips, calls }: Point,
 ): void {
-  // Whoever asks Redis first asks it for a copy; where that was good, nobody else was asked.
+  // Redis is asked first for a copy; libSQL only if there was no good one.
   const near = calls.redis === 0 ? '' : calls.db === 0 ? 'hit' : 'miss'
   try {
     dataset.writeDataPoint({
@@ -89,7 +89,7 @@ export function measure(
       doubles: [Date.now() - startedAt, trips, calls.db, calls.redis],
     })
   } catch (cause) {
-    // Counting is nothing to whoever asked.
+    // A request does not fail because it could not be counted.
     log('warn', { code: 'metrics_failed', cause })
   }
 }
@@ -113,11 +113,11 @@ export function measureRequest(c: Context, spent: Pick<Point, 'startedAt' | 'tri
 const MAX_CAUSES = 5
 
 /**
- * Names, codes and places of an error and what caused it. Messages of upstream clients are left out: Upstash
- * repeats whole commands in them, and libSQL statements.
+ * Names, codes and places of an error and its causes. Messages are left out: Upstash repeats whole commands in them, and
+ * libSQL whole statements.
  */
 function causes(cause: unknown, depth = 0): unknown {
-  // A cause may point at itself.
+  // A cause may refer to itself.
   if (!(cause instanceof Error) || depth === MAX_CAUSES) return undefined
   const { code, status, sentences } = cause as { code?: unknown; status?: unknown; sentences?: unknown }
   return {
@@ -130,7 +130,7 @@ function causes(cause: unknown, depth = 0): unknown {
   }
 }
 
-/** Where it was thrown: what stands behind the message, which may have several lines. */
+/** Where it was thrown: the part of the stack after the message, which may have several lines. */
 function placesIn({ stack = '', message }: Error): string[] {
   return stack
     .slice(stack.lastIndexOf(message) + message.length)

@@ -2,7 +2,7 @@ import type { Config } from '../config/main.ts'
 import { LANGUAGES } from '../values/languages.ts'
 import { AUTH_METHODS, GRANT_TYPES, OPENID_SCOPES } from './models.ts'
 
-/** What is true of this issuer, and nothing else (RFC 8414, OpenID Connect Discovery). */
+/** The issuer's metadata: only what it really supports (RFC 8414, OpenID Connect Discovery). */
 export function metadataOf({ ISSUER: issuer, OPENID_KEYS, CLIENT_METADATA }: Config) {
   const common = {
     issuer,

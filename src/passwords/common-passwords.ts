@@ -1,10 +1,10 @@
 /**
- * Passwords people choose most: those that are long enough to pass the policy, and the 3 000 commonest shorter
- * ones, of which most weak long ones are put together (see policy.ts).
- * From @zxcvbn-ts/language-common 4.1.3 (MIT), which has them from public breaches.
+ * The most common passwords: those long enough to pass the policy, and the 3,000 most common shorter ones, which most
+ * weak long ones are made of (see policy.ts).
+ * From @zxcvbn-ts/language-common 4.1.3 (MIT), which takes them from public breaches.
  *
- * They are sorted, and each says what it shares with the one before, which is a fifth of what they weigh in the bundle: a
- * capital letter (A none, B the first character, C the first two, …), then the rest. `AabigailBl` would be abigail, al.
+ * They are sorted, and each is stored as the length of the prefix that it shares with the one before (A none, B one
+ * character, C two, …), and the rest: `AabigailBl` is abigail, al. That saves a fifth of their size.
  */
 const PACKED = `
 A0.0.000B00000F7D7C7007B1011F970G80H5G90H1E2000H1G10H1D203G040506C2345678910C4702580369Ctelemike01B50605rostikA102030
@@ -142,7 +142,7 @@ Icde3Exsw2Icde3DwsxGcderfvBcfvfzkexifzBeppelinBidaneCpperBombieBqjphsyf6ctifguBv
 H123456789Hmnbvcxz
 `
 
-/** About 3 300, in lower case. */
+/** About 3,300, in lower case. */
 export function commonPasswords(): Set<string> {
   const passwords = new Set<string>()
   let before = ''

@@ -6,11 +6,11 @@ import { openBrowser } from '../support/pages.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 import { actionOf, authOf, type Browser, discover, ISSUER, optionsOf, shownBy } from './support.ts'
 
-/** What the modules of the OpenID conformance suite need: a provider, its clients, and somebody with a browser. */
+/** What the modules of the OpenID conformance suite need: a provider, its clients, and a user with a browser. */
 
 type Fields = Record<string, string | undefined>
 
-/** Clients as the suite's plans have them: made beforehand, with secrets, and without PKCE. */
+/** Clients as in the suite's plans: registered beforehand, with secrets and without PKCE. */
 export async function openProvider(given: object = {}, settings: { ISSUER?: string } = {}) {
   const api = openApi({ ...(await freshUpstreams()).bindings, ...settings })
   const scopes = ['openid', 'profile', 'email', 'offline_access', 'roles']
@@ -26,15 +26,15 @@ export async function openProvider(given: object = {}, settings: { ISSUER?: stri
 export type Provider = Awaited<ReturnType<typeof openProvider>>
 
 export interface Visit {
-  /** Where the browser was sent back to; undefined where it stays on a page of the provider. */
+  /** Where the browser was sent back to; undefined if it stays on a page of the provider. */
   location: URL | undefined
   status: number
   page: string
-  /** Whether somebody had to prove who they are on the way. */
+  /** Whether the user had to authenticate on the way. */
   wasProved: boolean
 }
 
-/** Somebody with a browser, who signs in where they are asked, and says yes. */
+/** A user with a browser, who signs in and consents when asked. */
 export async function openUser(api: Api) {
   const user = await api.person({ email_verified_at: Date.now() })
   const browser = await openBrowser(api, user)
@@ -64,7 +64,7 @@ async function visit(browser: Browser, path: string, fields: Fields): Promise<Vi
   return { location: undefined, status: answer.status, page: answer.text, wasProved }
 }
 
-/** The request that the suite sends by default. */
+/** The suite's default request. */
 export const requestOf = ({ client_id }: { client_id: string }, given: Fields = {}) => ({
   client_id,
   redirect_uri: REDIRECT,
@@ -75,7 +75,7 @@ export const requestOf = ({ client_id }: { client_id: string }, given: Fields = 
   ...given,
 })
 
-/** Goes through authorize, trades the code, and checks all that oauth4webapi does. */
+/** Goes through authorize and redeems the code, with all checks of oauth4webapi. */
 export async function signIn(provider: Provider, user: User, given: Fields = {}, of?: ClientWithSecret) {
   const app = of ?? provider.app
   const verifier = given.code_challenge && oauth.generateRandomCodeVerifier()
@@ -106,7 +106,7 @@ export async function signIn(provider: Provider, user: User, given: Fields = {},
   return { ...visited, app, client, answer, tokens, claims, trade }
 }
 
-/** What userinfo says, checked. */
+/** The checked userinfo response. */
 export async function userInfo(
   { as, api }: Provider,
   { client, tokens, claims }: Awaited<ReturnType<typeof signIn>>,
@@ -115,7 +115,7 @@ export async function userInfo(
   return oauth.processUserInfoResponse(as, client, claims.sub, info)
 }
 
-/** The error that an app was sent back with, with what always stands beside it. */
+/** The error in the redirect to the app, with what always accompanies it. */
 export const refusalIn = ({ location }: Visit) => {
   const { error, state, iss, code } = Object.fromEntries(location?.searchParams ?? [])
   return { error, state, iss, code }

@@ -6,7 +6,7 @@ import type { openBrowser } from '../support/pages.ts'
 
 export const ISSUER = 'https://roster.test'
 
-/** The Worker as a client of somebody else's finds it: by its issuer, over HTTP. */
+/** The Worker as a third-party client sees it: at its issuer's URL, over HTTP. */
 export function fetchOf(api: Api): typeof fetch {
   return (async (input: RequestInfo | URL, init: RequestInit = {}) => {
     const request = new Request(input instanceof Request ? input : String(input), init as never)
@@ -44,7 +44,7 @@ export interface Begun {
   state: string
 }
 
-/** The request that an app sends a browser with. */
+/** The authorization request to which an app sends the browser. */
 export async function begin(
   app: { client_id: string },
   given: Record<string, string | undefined> = {},
@@ -68,7 +68,7 @@ export async function begin(
 
 export type Browser = Awaited<ReturnType<typeof openBrowser>>
 
-/** Goes through authorize as somebody, says yes where they are asked, and answers where the browser is sent. */
+/** Goes through authorize as a user, consents if asked, and returns where the browser is sent. */
 export async function authorize(browser: Browser, search: string, decision = 'allow'): Promise<URL> {
   const first = await browser('GET', `/oauth/authorize?${search}`)
   const answer =
@@ -80,17 +80,17 @@ export async function authorize(browser: Browser, search: string, decision = 'al
   return new URL(location, ISSUER)
 }
 
-/** Where the question's form goes. */
+/** The action of the consent form. */
 export const actionOf = (page: string) => {
   const [, action] = /<form method="post" action="(\/consent\?[^"]+)"/.exec(page) ?? []
   if (!action) throw new Error(`no question: ${page.slice(0, 3000)}`)
   return action.replaceAll('&amp;', '&')
 }
 
-/** What the question's form says that it showed. */
+/** What the consent form says that it showed. */
 export const shownBy = (page: string) => ({ shown: /name="shown" value="([^"]*)"/.exec(page)?.[1] ?? '' })
 
-/** The tokens of a code, as oauth4webapi checks them. */
+/** The tokens for a code, checked by oauth4webapi. */
 export async function redeem(
   api: Api,
   as: oauth.AuthorizationServer,

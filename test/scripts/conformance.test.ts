@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 
-/** The table of docs/openid.md: plan and module of each row. */
+/** The plan and module of each row in the table of docs/openid.md. */
 const rows = [
   ...readFileSync(resolve(ROOT, 'docs/openid.md'), 'utf8').matchAll(
     /^\| ([\w -]+?) +\| `(oidcc-[\w-]+)` +\|/gm,

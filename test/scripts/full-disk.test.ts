@@ -14,7 +14,7 @@ import { AppError } from '../../src/http/problem.ts'
 import { lookAtChecks } from '../../src/system/checks.ts'
 import { PER_MINUTE } from '../../src/throttle/limits.ts'
 
-/** A file system of a few megabytes, where we may mount one. */
+/** A file system of a few megabytes, if we may mount one. */
 function mountSmall(): string | undefined {
   const dir = mkdtempSync(join(tmpdir(), 'roster-full-'))
   try {
@@ -92,7 +92,7 @@ test.skipIf(dir === undefined)(
   },
 )
 
-/** Writes until there is no room for so many bytes more. */
+/** Writes until fewer than this many bytes are free. */
 function fill(file: string, bytes: number): void {
   for (;;) {
     try {

@@ -72,7 +72,7 @@ test('Fault 17: it keeps its idempotency keys over a restart, and survives a mai
   await first.close()
 
   const older = { id: 'older', from: MAIL.from, subject: 'Of an earlier version', text: '', html: '', at: '' }
-  // The last line was cut short: nobody was told that this mail had arrived.
+  // The last line was cut off: its sender was never told that the mail had arrived.
   writeFileSync(file, `${JSON.stringify(older)}\n${readFileSync(file, 'utf8')}{"mail":{"id`)
   const second = await startMailbox({ apiKey, file })
   expect((await send(second.url, MAIL, 'once'))[1]).toEqual(sent)

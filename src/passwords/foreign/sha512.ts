@@ -1,12 +1,12 @@
 import { constants, high, low, type Sha } from './sha.ts'
 
-/** 2^32: what carries from a low word into its high one. */
+/** 2^32: the carry from a low word into its high word. */
 const CARRY = 0x1_0000_0000
 
 const WH = new Int32Array(80)
 const WL = new Int32Array(80)
 
-/** FIPS 180-4 section 6.4.2. Each word of 64 bits is two names, `…h` and `…l`. */
+/** FIPS 180-4 section 6.4.2. Each 64-bit word is two variables, `…h` and `…l`. */
 export const sha512: Sha = {
   blockWords: 32,
   stateWords: 16,
