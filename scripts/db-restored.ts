@@ -23,19 +23,18 @@ import { countMoved, findLost, type Lost, undoAgain } from './restored/undo.ts'
 
 const USAGE = `npm run db:restored -- --yes [--again] [--without-keys]
 
-After the database was restored from a backup, by npm run db:restore or by Turso: before anybody uses it, undoes what the
-backup has brought back. Every session and link ends; API keys and the secrets of apps and webhooks are off until they are
+Run this after the database was restored from a backup, by npm run db:restore or by Turso, and before anybody uses it. It
+undoes what must not come back. Every session and link ends; API keys and the secrets of apps and webhooks are off until they are
 renewed. Users whom the ledger in Redis names as erased are erased again; others whom it names since the backup choose a new
 password by mail and get the role user; those whose address was changed are disabled, too, until an administrator decides.
-Administrators are told by mail, and a new chain of seals begins. If it stops, run it again: it goes on. Once done, a further
-run ends nothing again, and handles what was not handled yet, however old it is.
+Administrators are told by mail, and a new chain of seals begins. If it stops, run it again: it continues. Once it is done, a
+further run ends nothing again, and only handles what was not handled yet, however old that is.
 
-  --yes           does it: without it, this says which database it is and what would be done, as --dry-run does
-  --again         the database was restored once more since this was done, as by Turso, to a day after the first restore. With
-                  it everything ends in any case. If that breaks off, run it without --again: unless it says that this was
-                  done, go on that way
-  --without-keys  goes on although SECRET_KEYS lacks a key that is in use in the database: users whom the ledger names as
-                  erased under a missing key are not found, and stay
+  --yes           does it. Without it, this only says which database it is and what would be done, as --dry-run does
+  --again         the database was restored once more since this was done, for instance by Turso to a later day. Everything
+                  ends again. If it is interrupted, run it without --again, unless that says that this was done already
+  --without-keys  continues although SECRET_KEYS lacks a key that the database uses. Users whom the ledger names as erased
+                  under a missing key are not found, and stay
   --dry-run       says what would be done, and does nothing`
 
 const ROWS_PER_STATEMENT = 1000

@@ -8,10 +8,10 @@ import { lookAtRedis } from './doctor/redis.ts'
 
 const USAGE = `npm run doctor -- --settings .roster-roster.env
 
-Looks at a deployment, by the settings of its Worker, and says what is wrong, and what to do about it. Writes nothing.
-Ends with 1 where something is wrong.
+Checks a deployment, by the settings of its Worker, and says what is wrong and what to do about it. Writes nothing.
+Exits with 1 if something is wrong.
 
-UPSTASH_EMAIL and UPSTASH_API_KEY, a management key of the account at Upstash, let it look whether Redis evicts.`
+With UPSTASH_EMAIL and UPSTASH_API_KEY, a management key of the account at Upstash, it checks whether Redis evicts.`
 
 const MARKS: Record<Verdict, string> = { ok: 'ok   ', note: 'note ', wrong: 'WRONG' }
 

@@ -47,7 +47,7 @@ SECRET_KEYS: it signs refresh tokens (they live up to 30 days) and peppers passw
 its owner logs in, authenticator apps and secrets of webhooks are put under it by cron; whoever has not logged in
 since "sign" needs a new password after "retire". Keep the old one for a long time: the ledger knows those who were erased
 before "sign" only under the old one, and needs it as long as backups are kept (BACKUPS_KEPT_DAYS).
-To retire only one of the two, leave the other out of the environment.`
+To retire only one of them, leave the others out of the environment or the file.`
 const WHAT_BECOMES_VOID = {
   OPENID_KEYS: 'hints that apps give when they sign somebody out',
   JWT_KEYS: 'access tokens that it signed',

@@ -5,11 +5,12 @@ import { tokenFrom } from './people/tokens.ts'
 
 const USAGE = `npm run people:export -- people.ndjson --url https://roster.your-domain
 
-Writes everybody who is not deleted into a file, a JSON object a line, oldest first. Started again, it goes on after what
-the file has. docs/import.md says what is in it.
+Writes everybody who is not deleted to a file, one JSON object a line, oldest first. Run it again to continue a file.
+docs/import.md says what is in it.
 
   --url       the deployment: its ISSUER
-  --hashes    the password hashes, too: keep such a file as safe as the passwords of a vault
+  --hashes    with the password hashes: guard such a file like the passwords themselves
+  --dry-run   says what would be written, and does nothing
 
 It signs in by the device flow, unless ROSTER_TOKEN has an access token.`
 
@@ -145,9 +146,14 @@ export async function aboutHashes(file: string): Promise<string> {
 
 async function main() {
   const options = { url: { type: 'string' }, hashes: { type: 'boolean' } } as const
-  const { values, words } = readArguments({ usage: USAGE, options, words: 1 })
+  const { values, words, isDryRun } = readArguments({ usage: USAGE, options, words: 1 })
   const [file] = words
   if (file === undefined || values.url === undefined) throw new Error(USAGE)
+  if (isDryRun) {
+    const what = values.hashes ? 'everybody, with their password hashes,' : 'everybody'
+    console.log(`would write ${what} at ${values.url} to ${file}`)
+    return
+  }
   const token = tokenFrom(process.env, values.url, ['users:export'])
   console.log(
     `${await exportPeople({ url: values.url, file, hashes: values.hashes, token })} people in ${file}`,
