@@ -9,8 +9,7 @@ import { scopesIn, scopesToAsk } from './scopes.ts'
 export const MAX_QUERY_LENGTH = 4000
 /** The limit for what is carried along during sign-in, at worst in a cookie. */
 export const MAX_KEPT_LENGTH = 1500
-/** The limit for a pushed request, and for the same once it is sealed. */
-export const MAX_PUSHED_LENGTH = 1100
+/** The same for a request that was pushed, and is sealed in the address. */
 export const MAX_SEALED_LENGTH = 1800
 
 /**

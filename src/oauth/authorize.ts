@@ -201,16 +201,16 @@ async function decideFor(resources: Resources, deciding: Deciding): Promise<Outc
   }
   if (!user || !cookie) return unless('login_required', 'Nobody is signed in.', signInOrOn())
   const authTime = provedAt(cookie, user)
+  const hasChosen = hasChosenAccount(deciding.asked, user, authTime)
   if (meant !== undefined && meant !== user.id) {
     // The user was sent to sign in and did so as somebody else: sending them again would loop for ever.
-    if (hasProvedSince(deciding.asked, authTime))
-      throw new AuthorizeRefusal('login_required', 'Somebody else has signed in.')
+    if (hasChosen) throw new AuthorizeRefusal('login_required', 'Somebody else has signed in.')
     return unless('login_required', 'Somebody else is signed in.', signIn('/signin'))
   }
-  if (!isFreshEnough(deciding, authTime, now)) {
-    const path = request.prompts.has('select_account') ? '/signin' : '/signin/again'
-    return unless('login_required', 'A fresh sign-in is asked for.', signIn(path))
-  }
+  if (request.prompts.has('select_account') && !hasChosen)
+    return unless('login_required', 'An account has to be chosen.', signIn('/signin'))
+  if (!isFreshEnough(deciding, authTime, now))
+    return unless('login_required', 'A fresh sign-in is asked for.', signIn('/signin/again'))
   noteSeen(resources, cookie, user)
   const allowed = client.allowed_roles === null ? undefined : (JSON.parse(client.allowed_roles) as string[])
   if (allowed && !allowed.includes(user.role))
@@ -305,10 +305,17 @@ const provedAt = (cookie: CookieSession, user: SignedIn) =>
 const hasProvedSince = (asked: FirstAsked | undefined, authTime: number) =>
   asked !== undefined && authTime >= Math.floor(asked.at / 1000)
 
+/**
+ * Signing in after the request was first made chooses an account, even by a provider that did not ask anew, and
+ * so proves nothing recent.
+ */
+const hasChosenAccount = (asked: FirstAsked | undefined, user: SignedIn, authTime: number) =>
+  hasProvedSince(asked, Math.max(authTime, Math.floor(user.created_at_of_session / 1000)))
+
 /** Authenticating after the request was first made satisfies `prompt=login` and `max_age`. */
 function isFreshEnough({ request, asked }: Deciding, authTime: number, now: number): boolean {
   if (hasProvedSince(asked, authTime)) return true
-  if (request.prompts.has('login') || request.prompts.has('select_account')) return false
+  if (request.prompts.has('login')) return false
   return request.maxAge === undefined || now / 1000 - authTime <= request.maxAge
 }
 

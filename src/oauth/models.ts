@@ -73,9 +73,9 @@ export type Client = typeof oauthClients.$inferSelect
 export const hasGrant = ({ grants }: Pick<Client, 'grants'>, grant: GrantType) =>
   (JSON.parse(grants) as GrantType[]).includes(grant)
 
-/** Whether a client's id is the URL of its metadata document. Registered clients have a UUID. */
+/** Whether a client's id is the URL of its metadata document, in ASCII. Registered clients have a UUID. */
 export const isByDocument = (clientId: string) =>
-  clientId.length <= MAX_DOCUMENT_ID_LENGTH && /^https?:\/\//.test(clientId)
+  clientId.length <= MAX_DOCUMENT_ID_LENGTH && /^https?:\/\/[\x21-\x7e]+$/.test(clientId)
 
 /** Such an id is in every token of its app, next to a resource and its scopes. */
 const MAX_DOCUMENT_ID_LENGTH = 200

@@ -7,8 +7,8 @@ import { HOUR_MS } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
 import {
   AuthorizeRefusal,
-  MAX_PUSHED_LENGTH,
   MAX_QUERY_LENGTH,
+  MAX_SEALED_LENGTH,
   readAuthorizeRequest,
   readReturn,
 } from './authorize-request.ts'
@@ -70,11 +70,12 @@ export async function push(
   if (hint !== null && sub === undefined)
     throw oauthError('invalid_request', 'id_token_hint is not an ID token from here.')
   query.delete('id_token_hint')
-  if (query.toString().length > MAX_PUSHED_LENGTH)
-    throw oauthError('invalid_request', 'The request is too long.')
   const pushed: Pushed = { id: uuidv7(), clientId: client.id, query: query.toString(), sub }
-  const sealed = await encryptJson(config.keys.oauth_pushed, pushed, 'pushed')
-  return { request_uri: PREFIX + sealed, expires_in: PUSHED_SECONDS }
+  const request_uri = PREFIX + (await encryptJson(config.keys.oauth_pushed, pushed, 'pushed'))
+  // Measured as the browser brings it.
+  if (new URLSearchParams({ client_id: client.id, request_uri }).toString().length > MAX_SEALED_LENGTH)
+    throw oauthError('invalid_request', 'The request is too long.')
+  return { request_uri, expires_in: PUSHED_SECONDS }
 }
 
 export const isPushed = (requestUri: string | null): requestUri is string =>

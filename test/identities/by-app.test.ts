@@ -48,6 +48,19 @@ test('SE1: an app that asks for a recent login does not get one from a provider 
   expect((await jar.open(hereIn(joined.to))).to).toMatch(/^\/signin\/again\?/)
 })
 
+test('`prompt=select_account` is satisfied by a sign-in at a provider that gives no time, and does not loop', async () => {
+  const { jar, sent } = await sentByApp({ prompt: 'select_account' })
+  const email = `${crypto.randomUUID()}@fjord.test`
+  const { to } = await jar.open(sent.to!)
+  await jar.open(
+    comingFrom('corp', to!).back({ claims: { sub: crypto.randomUUID(), email, email_verified: true } }),
+  )
+  const joined = await joinAs(jar, 'corp')
+  const question = await jar.open(hereIn(joined.to))
+  expect([question.status, question.to]).toEqual([200, null])
+  expect(question.text).toContain('wants to use your account')
+})
+
 test('OA1: the redirect from an app is valid for that request, that provider and a minute', async () => {
   const { jar, sent } = await sentByApp()
   const asksFirst = async (place: string) => {

@@ -187,6 +187,26 @@ describe('An app that is not registered here', () => {
     expect(await timesRead(id)).toBe(read)
   })
 
+  test('HX14: an id with half a character, which only an unsigned assertion can have, is refused like any other', async () => {
+    const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+    const payload = Buffer.from('{"sub":"https://scribe.example/\\ud800"}').toString('base64url')
+    const fields = {
+      client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+      client_assertion: `${part({ alg: 'ES256' })}.${payload}.AAAA`,
+    }
+    for (const [path, more] of [
+      ['/oauth/token', { grant_type: 'client_credentials' }],
+      ['/oauth/par', { response_type: 'code' }],
+      ['/oauth/introspect', { token: 'x' }],
+      ['/oauth/revoke', { token: 'x' }],
+    ] as const) {
+      const { status, body } = await api.send('POST', path, {
+        raw: new URLSearchParams({ ...fields, ...more }),
+      })
+      expect([path, status, body.error]).toEqual([path, 401, 'invalid_client'])
+    }
+  })
+
   test('does not exist if the setting is off, which is the default', async () => {
     const id = await publish()
     const begun = await begin(asApp(id))

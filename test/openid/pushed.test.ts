@@ -186,6 +186,25 @@ test('The longest accepted request survives a sign-in', async () => {
   expect(page.text).toContain('name="to"')
 })
 
+test('A request is accepted only if the browser can bring it, whatever its hint adds', async () => {
+  const ada = await somebody()
+  const begun = await begin(app)
+  const location = await authorize(await openBrowser(api, ada), begun.search)
+  const { tokens } = await redeem(api, as, app, location, begun)
+  const { search } = await begin(app, { state: '' })
+  const statuses = new Set<number>()
+  for (const most of [1050, 1060, 1070, 1080, 1090, 1098]) {
+    const pushed = await push({ state: 'x'.repeat(most - search.length), id_token_hint: tokens.id_token! })
+    statuses.add(pushed.status)
+    if (pushed.status !== 201) expect(pushed.body.error).toBe('invalid_request')
+    else {
+      const { headers } = await (await openBrowser(api))('GET', `/oauth/authorize?${pushed.search}`)
+      expect(headers.get('location')).toMatch(/^\/signin\?to=/)
+    }
+  }
+  expect([...statuses].sort()).toEqual([201, 400])
+})
+
 // Last, because ids that are made later never have an earlier time.
 test('A browser comes with it within 90 seconds; the sign-in that it waits for then is not counted', async () => {
   const ada = await somebody()

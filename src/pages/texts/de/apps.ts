@@ -56,7 +56,7 @@ export const apps: typeof english = {
     title: 'Apps',
     lead: 'Apps, die dein Konto nutzen dürfen, und deine Schlüssel. Was du zurücknimmst, endet sofort.',
     none: 'Keine App nutzt dein Konto',
-    noneHint: 'Apps, bei denen du dich mit diesem Konto anmeldest, erscheinen hier.',
+    noneHint: 'Apps, denen du Zugriff auf dieses Konto gibst, erscheinen hier.',
     since: 'Seit',
     unknown: (host: string) => `Hier nicht bekannt: Sie ist, was ${host} von ihr sagt.`,
     may: 'Sie darf:',

@@ -57,7 +57,7 @@ export const apps = {
     title: 'Apps',
     lead: 'Apps that may use your account, and keys of your own. What you take back ends at once.',
     none: 'No app uses your account',
-    noneHint: 'Apps that you sign in to with this account are listed here.',
+    noneHint: 'Apps that you give access to this account are listed here.',
     since: 'Since',
     unknown: (host: string) => `Not known here: it is what ${host} says it is.`,
     may: 'It may:',
