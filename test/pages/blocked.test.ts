@@ -283,7 +283,7 @@ test('In German the page and the history are in German, with “dich” for the 
   expect(text).toContain('freigegeben durch <strong><bdi>dich</bdi></strong>')
   expect(text).not.toContain('durch <strong><bdi>Du<')
   const full = await block(domains(10_000).join('\n'))
-  expect(full.text).toContain('Es dürfen 10.000 sein')
+  expect(full.text).toContain('Mehr als 10.000 geht nicht')
 })
 
 test('Entries that only the setting blocks are shown as such below the rows, without an empty list', async () => {

@@ -244,7 +244,7 @@ describe('A webhook', () => {
       `den Webhook bei ${host} geändert: seine Adresse oder wovon er erfährt.`,
       `für den Webhook bei ${host} ein neues Geheimnis erzeugt und es dabei gesehen.`,
       `einen Test an den Webhook bei ${host} gesendet.`,
-      `eine Zustellung noch einmal an den Webhook bei ${host} gesendet.`,
+      `eine Zustellung erneut an den Webhook bei ${host} gesendet.`,
     ])
   })
 

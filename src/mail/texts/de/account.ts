@@ -5,7 +5,7 @@ export const account: typeof English = {
     subject: `Ein neues Gerät ist in deinem Konto bei ${organisation} angemeldet`,
     paragraphs: [
       `Jemand hat sich in deinem Konto bei ${organisation} mit einem Gerät angemeldet, das wir nicht kennen.`,
-      'Wenn du es warst, ist nichts zu tun. Wenn nicht, meldet dieser Link das Gerät ab, und du wählst ein neues Passwort.',
+      'Wenn du das warst, musst du nichts tun. Wenn nicht, meldet dieser Link das Gerät ab, und du wählst ein neues Passwort.',
     ],
     button: 'Das war ich nicht',
     happened: 'Angemeldet',
@@ -26,18 +26,18 @@ export const account: typeof English = {
     ],
   }),
   account_enabled: ({ organisation }) => ({
-    subject: `Dein Konto bei ${organisation} ist wieder offen`,
+    subject: `Dein Konto bei ${organisation} wurde entsperrt`,
     paragraphs: [
-      `Dein Konto bei ${organisation} war gesperrt und wurde gerade wieder entsperrt.`,
-      'Wenn du das nicht erwartet hast, wähl ein neues Passwort.',
+      `Dein Konto bei ${organisation} war gesperrt und wurde gerade entsperrt.`,
+      'Wenn du das nicht erwartet hast, wähle ein neues Passwort.',
     ],
     button: 'Neues Passwort wählen',
   }),
   account_closed: ({ organisation }) => ({
     subject: `Dein Konto bei ${organisation} ist geschlossen`,
     paragraphs: [
-      `Dein Konto bei ${organisation} wurde mit seinem Passwort geschlossen, und alle Geräte wurden abgemeldet. Seine Daten werden nach einer Weile gelöscht.`,
-      'Wenn du es nicht geschlossen hast, kennt noch jemand dein Passwort: Dieser Link öffnet das Konto wieder, und dann wählst du ein neues.',
+      `Dein Konto bei ${organisation} wurde mit deinem Passwort geschlossen, und alle Geräte wurden abgemeldet. Seine Daten werden nach einer Weile gelöscht.`,
+      'Wenn du es nicht geschlossen hast, kennt jemand anderes dein Passwort: Dieser Link öffnet das Konto wieder, und du wählst ein neues.',
     ],
     button: 'Mein Konto wieder öffnen',
   }),
@@ -45,22 +45,22 @@ export const account: typeof English = {
     subject: `Dein Konto bei ${organisation} wurde gelöscht`,
     paragraphs: [
       `Jemand aus der Verwaltung von ${organisation} hat dein Konto gelöscht: Niemand kann sich mehr darin anmelden, und alle Geräte wurden abgemeldet.`,
-      'Eine Weile kann es wiederhergestellt werden. Wenn du nicht weißt, warum es gelöscht wurde, frag dort nach.',
+      'Es kann noch eine Weile wiederhergestellt werden. Wenn du nicht weißt, warum es gelöscht wurde, frag dort nach.',
     ],
   }),
   database_restored: ({ organisation }) => ({
     subject: `${organisation} wurde aus einer Sicherung wiederhergestellt`,
     paragraphs: [
       `Die Konten von ${organisation} wurden aus einer Sicherung wiederhergestellt. Alle sind abgemeldet. API-Schlüssel und die Geheimnisse von Apps und Webhooks gelten nicht, bis jemand sie erneuert.`,
-      'Wer seitdem endgültig gelöscht wurde, ist es wieder. Wer seitdem ein Passwort geändert, eine Rolle oder einen Faktor verloren hat oder gesperrt wurde, wählt per E-Mail ein neues Passwort und hat die Rolle „user“, bis jemand aus der Verwaltung entscheidet. Das kann auch dich betreffen.',
+      'Wer seitdem endgültig gelöscht wurde, ist wieder gelöscht. Wer seitdem ein Passwort geändert, eine Rolle oder einen Faktor verloren hat oder gesperrt wurde, wählt per Mail ein neues Passwort und hat die Rolle „user“, bis die Administration entscheidet. Das kann auch dich betreffen.',
     ],
-    button: 'Ansehen, wie es steht',
+    button: 'Stand ansehen',
   }),
   account_restored: ({ organisation }) => ({
     subject: `Dein Konto bei ${organisation} ist wieder da`,
     paragraphs: [
       `Dein Konto bei ${organisation} war gelöscht und wurde gerade wiederhergestellt.`,
-      'Wenn du das nicht erwartet hast, wähl ein neues Passwort, oder lösch es wieder.',
+      'Wenn du das nicht erwartet hast, wähle ein neues Passwort oder lösche das Konto wieder.',
     ],
     button: 'Neues Passwort wählen',
   }),

@@ -4,34 +4,34 @@ export const address: typeof English = {
   confirm_email_change: ({ organisation }) => ({
     subject: `Bestätige deine neue E-Mail-Adresse für ${organisation}`,
     paragraphs: [
-      `Du möchtest diese Adresse für dein Konto bei ${organisation} verwenden. Bis du sie bestätigst, bleibt die alte.`,
-      'Wenn du es nicht warst, tu nichts.',
+      `Du möchtest diese Adresse für dein Konto bei ${organisation} verwenden. Bis du sie bestätigst, bleibt es bei der alten.`,
+      'Wenn du das nicht warst, ignoriere diese Mail.',
     ],
     button: 'Diese Adresse verwenden',
   }),
   approve_email_change: ({ organisation, newEmail }) => ({
-    subject: `Stimm deiner neuen E-Mail-Adresse bei ${organisation} zu`,
+    subject: `Stimme deiner neuen E-Mail-Adresse bei ${organisation} zu`,
     paragraphs: [
       `Die neue Adresse deines Kontos bei ${organisation}, ${newEmail}, ist bestätigt. Sie gilt, sobald du auch hier zustimmst.`,
-      'Wenn du es nicht warst, tu nichts: Diese Adresse bleibt.',
+      'Wenn du das nicht warst, ignoriere diese Mail: Es bleibt bei dieser Adresse.',
     ],
     button: 'Der neuen Adresse zustimmen',
   }),
   email_change_requested: ({ organisation, newEmail }) => ({
     subject: `Deine E-Mail-Adresse bei ${organisation} wird geändert`,
     paragraphs: [
-      `Jemand, vielleicht du, möchte die Adresse deines Kontos bei ${organisation} ändern. Die neue: ${newEmail}.`,
-      'Wenn du es nicht warst, nimm es zurück: Diese Adresse bleibt oder kommt wieder, und alle Geräte werden abgemeldet. Wähl danach ein neues Passwort.',
+      `Jemand, vielleicht du, möchte die Adresse deines Kontos bei ${organisation} in ${newEmail} ändern.`,
+      'Wenn du das nicht warst, mach es rückgängig: Dann gilt weiter oder wieder diese Adresse, und alle Geräte werden abgemeldet. Wähle danach ein neues Passwort.',
     ],
-    button: 'Änderung zurücknehmen',
+    button: 'Änderung rückgängig machen',
   }),
   address_changed: ({ organisation, newEmail }) => ({
     subject: `Deine E-Mail-Adresse bei ${organisation} wurde geändert`,
     paragraphs: [
-      `Jemand aus der Verwaltung von ${organisation} hat die Adresse deines Kontos geändert. Die neue: ${newEmail}.`,
-      'Wenn du das nicht willst, nimm es zurück: Diese Adresse kommt wieder, und alle Geräte werden abgemeldet. Wähl danach ein neues Passwort.',
+      `Jemand aus der Verwaltung von ${organisation} hat die Adresse deines Kontos in ${newEmail} geändert.`,
+      'Wenn du das nicht willst, mach es rückgängig: Dann gilt wieder diese Adresse, und alle Geräte werden abgemeldet. Wähle danach ein neues Passwort.',
     ],
-    button: 'Änderung zurücknehmen',
+    button: 'Änderung rückgängig machen',
   }),
   address_replaced: ({ organisation }) => ({
     subject: `Deine E-Mail-Adresse bei ${organisation} wurde geändert`,
@@ -43,8 +43,8 @@ export const address: typeof English = {
   address_replaced_by_admin: ({ organisation, newEmail }) => ({
     subject: `Bei ${organisation} wurde eine Adresse von der Administration ersetzt`,
     paragraphs: [
-      `Jemand aus der Administration von ${organisation} hat die Adresse eines Kontos so geändert, dass die alte es nicht zurücknehmen kann. Die neue: ${newEmail}.`,
-      'So bekommt jemand ein gestohlenes Konto zurück. Wenn du nichts davon weißt, sieh in den Verlauf.',
+      `Jemand aus der Administration von ${organisation} hat die Adresse eines Kontos in ${newEmail} geändert, und die alte kann das nicht rückgängig machen.`,
+      'So bekommt jemand ein gestohlenes Konto zurück. Wenn du nichts davon weißt, sieh im Verlauf nach.',
     ],
     button: 'Verlauf ansehen',
   }),

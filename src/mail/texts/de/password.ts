@@ -4,8 +4,8 @@ export const password: typeof English = {
   reset_password: ({ organisation }) => ({
     subject: `Ein neues Passwort für ${organisation}`,
     paragraphs: [
-      `Jemand, vielleicht du, möchte ein neues Passwort bei ${organisation}.`,
-      'Wenn du es nicht warst, tu nichts: Das Passwort bleibt, wie es ist.',
+      `Jemand, vielleicht du, hat ein neues Passwort für ${organisation} angefordert.`,
+      'Wenn du das nicht warst, ignoriere diese Mail: Das Passwort bleibt, wie es ist.',
     ],
     button: 'Neues Passwort wählen',
   }),
@@ -21,30 +21,30 @@ export const password: typeof English = {
     subject: `Dein Passwort bei ${organisation} wurde geändert`,
     paragraphs: [
       `Das Passwort deines Kontos bei ${organisation} wurde gerade geändert, und andere Geräte wurden abgemeldet.`,
-      'Wenn du es nicht warst, fordere hier sofort ein neues Passwort an: Das meldet alle Geräte ab.',
+      'Wenn du das nicht warst, fordere hier sofort ein neues Passwort an: Damit werden alle Geräte abgemeldet.',
     ],
     button: 'Neues Passwort anfordern',
   }),
   account_locked: ({ organisation }) => ({
     subject: `Die Anmeldung bei ${organisation} mit deinem Passwort ist blockiert`,
     paragraphs: [
-      `Jemand hat hundert falsche Passwörter für dein Konto bei ${organisation} versucht. Darum gilt dort kein Passwort mehr, außer auf Geräten, mit denen du dich schon einmal angemeldet hast.`,
-      'Dein Passwort wurde nicht erraten. Mit diesem Link gilt es wieder. Wenn du es auch anderswo benutzt, setz ein neues.',
+      `Jemand hat hundert falsche Passwörter für dein Konto bei ${organisation} ausprobiert. Darum gilt dort kein Passwort mehr, außer auf Geräten, mit denen du dich schon einmal angemeldet hast.`,
+      'Dein Passwort wurde nicht erraten. Mit diesem Link gilt es wieder. Wenn du es auch anderswo benutzt, wähle ein neues.',
     ],
-    button: 'Mein Konto entsperren',
+    button: 'Blockierung aufheben',
   }),
   sign_in_code: ({ organisation }) => ({
     subject: `Dein Code für ${organisation}`,
     paragraphs: [
-      `Jemand, vielleicht du, möchte sich mit dieser Adresse bei ${organisation} anmelden. Dieser Code tut es.`,
-      'Wenn du es nicht warst, tu nichts, und gib den Code niemandem.',
+      `Jemand, vielleicht du, möchte sich mit dieser Adresse bei ${organisation} anmelden. Dafür ist dieser Code.`,
+      'Wenn du das nicht warst, ignoriere diese Mail und gib den Code nicht weiter.',
     ],
   }),
   reauthenticate: ({ organisation }) => ({
-    subject: `Bestätige, dass du es bist, bei ${organisation}`,
+    subject: `Bestätige bei ${organisation}, dass du es bist`,
     paragraphs: [
-      `Jemand, der in deinem Konto bei ${organisation} angemeldet ist, soll zeigen, dass du es bist. Dieser Code tut es.`,
-      'Wenn du es nicht warst, gib ihn niemandem, und melde alle Geräte ab.',
+      `Jemand, der in deinem Konto bei ${organisation} angemeldet ist, möchte bestätigen, dass du es bist. Dafür ist dieser Code.`,
+      'Wenn du das nicht warst, gib ihn nicht weiter und melde alle Geräte ab.',
     ],
   }),
 }

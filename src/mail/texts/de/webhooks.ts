@@ -23,7 +23,7 @@ export const webhooks: typeof English = {
       what === 'resumed'
         ? [
             'wird wieder beliefert',
-            `das Senden an ${hook(host)} wieder aufgenommen: Was gewartet hat, geht jetzt hinaus`,
+            `das Senden an ${hook(host)} wieder aufgenommen: Ausstehendes wird jetzt gesendet`,
           ]
         : what === 'webhook.secret_rotated'
           ? ['hat ein neues Geheimnis', `für ${hook(host)} ein neues Geheimnis erzeugt und es dabei gesehen`]
@@ -46,20 +46,20 @@ export const webhooks: typeof English = {
     const isAgain = what === 'webhook.retried'
     return {
       subject: isAgain
-        ? `Eine Zustellung an einen Webhook von ${organisation} wurde wiederholt`
+        ? `Eine Zustellung an einen Webhook von ${organisation} wurde erneut gesendet`
         : `Ein Webhook von ${organisation} wurde getestet`,
       paragraphs: [
-        `${by(actor, organisation)} hat ${isAgain ? 'eine Zustellung noch einmal' : 'einen Test'} an ${hook(host)} gesendet.`,
+        `${by(actor, organisation)} hat ${isAgain ? 'eine Zustellung erneut' : 'einen Test'} an ${hook(host)} gesendet.`,
         LOOK,
       ],
       button,
     }
   },
   webhook_rested: ({ organisation, host }) => ({
-    subject: `Ein Webhook von ${organisation} antwortet nicht und ruht jetzt`,
+    subject: `Ein Webhook von ${organisation} antwortet nicht und pausiert jetzt`,
     paragraphs: [
-      `Ein Webhook von ${organisation}${host === null ? '' : ` bei ${host}`} nimmt seit mehr als einem Tag nichts an, oder sein Empfänger sagt, dass es ihn nicht mehr gibt.`,
-      'Ausstehendes wird eine Weile aufbewahrt. Es geht hinaus, sobald jemand den Webhook ändert oder das Senden fortsetzt, oder ein Test gelingt.',
+      `Ein Webhook von ${organisation}${host === null ? '' : ` bei ${host}`} nimmt seit mehr als einem Tag nichts an, oder sein Empfänger meldet, dass es ihn nicht mehr gibt.`,
+      'Ausstehendes wird eine Weile aufbewahrt. Es wird gesendet, sobald jemand den Webhook ändert oder das Senden fortsetzt, oder ein Test gelingt.',
     ],
     button,
   }),

@@ -14,7 +14,7 @@ export const history: typeof English = {
   system: 'Roster',
   somebody: 'Jemand',
   by: { you: 'dich', somebody: 'jemanden' },
-  gone: 'jemand, den es nicht mehr gibt',
+  gone: 'jemand mit gelöschtem Konto',
   from: (place) => `aus ${place}`,
   other: ({ actor }, action) => `${actor}: ${action}`,
   /** What happened in a word or two, for a filter. */
@@ -31,20 +31,20 @@ export const history: typeof English = {
     'user.purged': 'Endgültig gelöscht',
     'user.exported': 'Daten exportiert',
     'users.imported': 'Personen importiert',
-    'user.unlocked': 'Freigegeben',
+    'user.unlocked': 'Blockierung aufgehoben',
     'password.changed': 'Passwort geändert',
-    'password.reset_requested': 'Neues Passwort verlangt',
+    'password.reset_requested': 'Neues Passwort angefordert',
     'password.reset': 'Passwort neu gewählt',
-    'password.failed': 'Falsches Passwort, angemeldet',
+    'password.failed': 'Falsches Passwort trotz Anmeldung',
     'password.not_checked': 'Passwort nicht geprüft',
-    'email.verification_requested': 'Bestätigung verlangt',
+    'email.verification_requested': 'Bestätigung angefordert',
     'email.verified': 'Adresse bestätigt',
-    'email.change_requested': 'Neue Adresse verlangt',
+    'email.change_requested': 'Neue Adresse angefordert',
     'email.changed': 'Adresse geändert',
-    'email.change_undone': 'Neue Adresse zurückgenommen',
-    'email.change_withdrawn': 'Neue Adresse zurückgezogen',
+    'email.change_undone': 'Adressänderung rückgängig gemacht',
+    'email.change_withdrawn': 'Adressänderung hinfällig',
     'invitation.created': 'Eingeladen',
-    'invitation.resent': 'Einladung noch einmal gesendet',
+    'invitation.resent': 'Einladung erneut gesendet',
     'invitation.withdrawn': 'Einladung zurückgezogen',
     'invitation.accepted': 'Einladung angenommen',
     'session.started': 'Angemeldet',
@@ -53,7 +53,7 @@ export const history: typeof English = {
     'sessions.ended': 'Überall abgemeldet',
     'session.reuse_detected': 'Alte Anmeldung wiederverwendet',
     'session.repeated': 'Anmeldung anderswo wiederholt',
-    'login.failed': 'Anmeldung gescheitert',
+    'login.failed': 'Anmeldung fehlgeschlagen',
     'factor.added': 'Zweiter Faktor hinzugefügt',
     'factor.removed': 'Zweiter Faktor entfernt',
     'factor.failed': 'Zweiter Faktor falsch',
@@ -64,29 +64,29 @@ export const history: typeof English = {
     'identity.unlinked': 'Anbieter getrennt',
     'passkey.renamed': 'Passkey umbenannt',
     'passkey.counter_went_back': 'Passkey vielleicht kopiert',
-    'mail.retried': 'Mail noch einmal gesendet',
+    'mail.retried': 'Mail erneut gesendet',
     'client.created': 'App hinzugefügt',
     'client.updated': 'App geändert',
     'client.secret_rotated': 'Geheimnis einer App erneuert',
     'client.deleted': 'App entfernt',
-    'client.logouts_retried': 'App noch einmal abgemeldet',
+    'client.logouts_retried': 'Abmeldungen erneut gemeldet',
     'api_key.created': 'Schlüssel erstellt',
     'api_key.rotated': 'Schlüssel erneuert',
     'api_key.revoked': 'Schlüssel widerrufen',
-    'consent.given': 'App zugelassen',
-    'consent.withdrawn': 'App nicht mehr zugelassen',
+    'consent.given': 'App-Zugriff erlaubt',
+    'consent.withdrawn': 'App-Zugriff entzogen',
     'webhook.created': 'Webhook angelegt',
     'webhook.updated': 'Webhook geändert',
     'webhook.secret_rotated': 'Geheimnis eines Webhooks erneuert',
     'webhook.deleted': 'Webhook entfernt',
     'webhook.tested': 'Webhook getestet',
-    'webhook.retried': 'Zustellung wiederholt',
-    'webhook.rested': 'Webhook ruht',
+    'webhook.retried': 'Zustellung erneut gesendet',
+    'webhook.rested': 'Webhook pausiert',
     'signup_blocks.changed': 'Blockierte Registrierungen geändert',
     'cleanup.ran': 'Aufgeräumt',
   },
   sentences: {
-    'user.signed_up': ({ actor }) => `Konto angelegt: ${actor}`,
+    'user.signed_up': ({ actor }) => `Registriert: ${actor}`,
     'user.created': ({ by, whom, details }) =>
       `Angelegt durch ${by}: ${whom ?? 'das Konto'} (${role(details.role)})`,
     'user.updated': ({ by, whom, details }) => {
@@ -96,7 +96,7 @@ export const history: typeof English = {
         : `${of(whom, 'Angaben')} geändert durch ${by}`
     },
     'user.role_changed': ({ by, whom, details }) =>
-      `Rolle geändert durch ${by}: ${whom ?? 'selbst'}, jetzt ${role(change(details, 'role')?.to)}`,
+      `Rolle geändert durch ${by}: ${whom ?? 'eigenes Konto'}, jetzt ${role(change(details, 'role')?.to)}`,
     'user.terms_accepted': ({ actor }) => `Den Bedingungen zugestimmt: ${actor}`,
     'user.disabled': ({ by, whom }) => `Gesperrt durch ${by}: ${whom ?? 'das Konto'}`,
     'user.enabled': ({ by, whom }) => `Entsperrt durch ${by}: ${whom ?? 'das Konto'}`,
@@ -105,27 +105,28 @@ export const history: typeof English = {
     'user.purged': ({ by, whom }) => `Endgültig gelöscht durch ${by}: ${whom ?? 'ein Konto'}`,
     'user.exported': ({ by, whom, details }) =>
       details.list
-        ? `${details.list !== 'users' ? 'Verlauf' : details.hashes ? 'Liste der Personen, mit den Hashes der Passwörter,' : 'Liste der Personen'} exportiert durch ${by}`
+        ? `${details.list !== 'users' ? 'Verlauf' : details.hashes ? 'Liste der Personen mit Passwort-Hashes' : 'Liste der Personen'} exportiert durch ${by}`
         : `${of(whom, 'Daten')} exportiert durch ${by}`,
     'users.imported': ({ by, details }) => `${details.count ?? 'Einige'} Personen importiert durch ${by}`,
-    'user.unlocked': ({ by, whom }) => `Freigegeben durch ${by}: ${whom ?? 'das Konto'}`,
+    'user.unlocked': ({ by, whom }) => `Blockierung aufgehoben durch ${by}: ${whom ?? 'das Konto'}`,
     'password.changed': ({ by, whom }) => `${of(whom, 'Passwort')} geändert durch ${by}`,
-    'password.reset_requested': ({ whom }) => `${of(whom, 'Neues Passwort')} per Mail verlangt`,
+    'password.reset_requested': ({ whom }) => `${of(whom, 'Neues Passwort')} per Mail angefordert`,
     'password.reset': ({ actor, whom }) => `${of(whom, 'Neues Passwort')} per Mail gewählt: ${actor}`,
-    'password.failed': ({ actor }) => `Falsches Passwort, angemeldet: ${actor}`,
+    'password.failed': ({ actor }) => `Falsches Passwort trotz Anmeldung: ${actor}`,
     'password.not_checked': ({ actor }) =>
-      `Neues Passwort konnte nicht unter den bekannt gewordenen gesucht werden: ${actor}`,
-    'email.verification_requested': ({ whom }) => `${of(whom, 'Bestätigung der Adresse')} per Mail verlangt`,
+      `Neues Passwort ließ sich nicht mit bekannten abgleichen: ${actor}`,
+    'email.verification_requested': ({ whom }) =>
+      `${of(whom, 'Bestätigung der Adresse')} per Mail angefordert`,
     'email.verified': ({ by, whom }) => `${of(whom, 'Adresse')} bestätigt durch ${by}`,
-    'email.change_requested': ({ actor }) => `Andere Adresse verlangt: ${actor}`,
+    'email.change_requested': ({ actor }) => `Neue Adresse angefordert: ${actor}`,
     'email.changed': ({ by, whom, details }) => {
       const email = change(details, 'email')
       return `${of(whom, 'Adresse')} geändert durch ${by}${email?.to ? `, jetzt ${email.to}` : ''}`
     },
-    'email.change_undone': ({ actor }) => `Änderung der Adresse zurückgenommen: ${actor}`,
-    'email.change_withdrawn': ({ whom }) => `${of(whom, 'Änderung der Adresse')} hinfällig`,
+    'email.change_undone': ({ actor }) => `Adressänderung rückgängig gemacht: ${actor}`,
+    'email.change_withdrawn': ({ whom }) => `${of(whom, 'Adressänderung')} hinfällig`,
     'invitation.created': ({ actor }) => `Einladung gesendet: ${actor}`,
-    'invitation.resent': ({ actor }) => `Einladung noch einmal gesendet: ${actor}`,
+    'invitation.resent': ({ actor }) => `Einladung erneut gesendet: ${actor}`,
     'invitation.withdrawn': ({ actor }) => `Einladung zurückgezogen: ${actor}`,
     'invitation.accepted': ({ actor }) => `Einladung angenommen: ${actor}`,
     'session.started': ({ actor }) => `Angemeldet: ${actor}`,
@@ -133,10 +134,10 @@ export const history: typeof English = {
     'session.ended': ({ actor, whom }) => `Abgemeldet: ${whom ?? actor}`,
     'sessions.ended': ({ by, whom }) => `${of(whom, 'Sitzungen')} beendet durch ${by}`,
     'session.reuse_detected': ({ whom }) =>
-      `${of(whom, 'Alte Anmeldung')} wurde noch einmal benutzt und beendet`,
+      `${of(whom, 'Alte Anmeldung')} wurde wiederverwendet und daraufhin beendet`,
     'session.repeated': ({ whom }) =>
       `${of(whom, 'Anmeldung')} aus einem anderen Netz oder Programm wiederholt`,
-    'login.failed': ({ whom }) => `${of(whom, 'Anmeldung')} gescheitert`,
+    'login.failed': ({ whom }) => `${of(whom, 'Anmeldung')} fehlgeschlagen`,
     'factor.added': ({ by, details }) =>
       `${details.kind === 'passkey' ? 'Passkey' : 'Authenticator-App'} hinzugefügt durch ${by}`,
     'factor.removed': ({ by, details }) =>
@@ -149,19 +150,19 @@ export const history: typeof English = {
     'identity.unlinked': ({ by, details }) => `Getrennt durch ${by}: ${details.provider ?? 'ein Anbieter'}`,
     'passkey.renamed': ({ by }) => `Passkey umbenannt durch ${by}`,
     'passkey.counter_went_back': ({ whom }) =>
-      `${of(whom, 'Der Zähler eines Passkeys')} ging zurück: Er ist vielleicht kopiert`,
-    'mail.retried': ({ by }) => `Mail noch einmal gesendet durch ${by}`,
+      `${of(whom, 'Der Zähler eines Passkeys')} lief zurück: Vielleicht wurde er kopiert`,
+    'mail.retried': ({ by }) => `Mail erneut gesendet durch ${by}`,
     'client.created': ({ by, details }) => `${app(details)} hinzugefügt durch ${by}`,
     'client.updated': ({ by, details }) => `${app(details)} geändert durch ${by}`,
     'client.secret_rotated': ({ by, details }) => `Neues Geheimnis für ${app(details)} durch ${by}`,
     'client.deleted': ({ by, details }) => `${app(details)} entfernt durch ${by}`,
     'client.logouts_retried': ({ by, details }) =>
-      `Abmeldungen noch einmal an ${app(details)} gesendet durch ${by}`,
+      `Abmeldungen erneut an ${app(details)} gemeldet durch ${by}`,
     'api_key.created': ({ by, details }) => `Schlüssel ${key(details)} erstellt durch ${by}`,
     'api_key.rotated': ({ by, details }) => `Schlüssel ${key(details)} erneuert durch ${by}`,
     'api_key.revoked': ({ by, details }) => `Schlüssel ${key(details)} widerrufen durch ${by}`,
-    'consent.given': ({ by, details }) => `${app(details)} zugelassen durch ${by}`,
-    'consent.withdrawn': ({ by, details }) => `Zulassung zurückgenommen durch ${by}: ${app(details)}`,
+    'consent.given': ({ by, details }) => `Zugriff erlaubt durch ${by}: ${app(details)}`,
+    'consent.withdrawn': ({ by, details }) => `Zugriff entzogen durch ${by}: ${app(details)}`,
     'webhook.created': ({ by, details }) => `Webhook${at(details)} angelegt durch ${by}`,
     'webhook.updated': ({ by, details }) =>
       `${details.reason === 'resumed' ? 'Senden an einen Webhook' : 'Webhook'}${at(details)} ${details.reason === 'resumed' ? 'fortgesetzt' : 'geändert'} durch ${by}`,
@@ -170,7 +171,7 @@ export const history: typeof English = {
     'webhook.deleted': ({ by, details }) => `Webhook${at(details)} entfernt durch ${by}`,
     'webhook.tested': ({ by, details }) => `Webhook${at(details)} getestet durch ${by}`,
     'webhook.retried': ({ by, details }) =>
-      `Zustellung ${details.sequence ?? ''} an einen Webhook${at(details)} wiederholt durch ${by}`,
+      `Zustellung ${details.sequence ?? ''} an einen Webhook${at(details)} erneut gesendet durch ${by}`,
     'signup_blocks.changed': ({ by, details }) => {
       const what = (count: unknown) =>
         details.entry ??
@@ -179,7 +180,7 @@ export const history: typeof English = {
       if (details.added === 0) return `Registrierung freigegeben durch ${by}: ${what(details.removed)}`
       return `Blockierte Registrierungen geändert durch ${by}`
     },
-    'webhook.rested': () => 'Ein Webhook ist zu lange gescheitert und ruht',
+    'webhook.rested': () => 'Ein Webhook war zu lange gestört und pausiert',
     'cleanup.ran': () => 'Roster hat aufgeräumt',
   },
 }
