@@ -60,7 +60,8 @@ export async function listApiKeys(
 async function readOwn(resources: Resources, actor: Claims, keyId = '') {
   requireRecentLogin(actor, resources.now)
   const notices = openAddedNotices(resources, 'keys made', actor.sid, actor.sub)
-  const { user, session, key, spent } = await resources.db.read({
+  // From the primary: a lagging replica may not have the session or the key yet.
+  const { user, session, key, spent } = await resources.db.readPrimary({
     user: selectUsers().where(eq(users.id, actor.sub)),
     session: build.select({ amr: sessions.amr }).from(sessions).where(eq(sessions.id, actor.sid)),
     key: build

@@ -39,7 +39,10 @@ export async function changeInBulk(acting: Acting, input: BulkChange): Promise<B
   if (!allows(acting.actor, permission)) throw forbidden()
   await assertMayWriteAll(acting, acting.actor.sid, input.ids.length)
   const decision = decide(acting, input)
-  const { rows } = await acting.db.read({ rows: selectUsers().where(inArray(users.id, input.ids)) })
+  // From the primary: a lagging replica may show that there is nothing to do, or not have a user yet.
+  const { rows } = await acting.db.readPrimary({
+    rows: selectUsers().where(inArray(users.id, input.ids)),
+  })
   const known = new Map(rows.map((row) => [row.id, row]))
   const by = byActor(acting.actor, acting.now)
   const prepare = async (id: string) => {

@@ -94,8 +94,10 @@ export async function changeUserBy(
   decide: Decision,
 ): Promise<User> {
   for (let round = 1; round <= MAX_ROUNDS; round++) {
-    // A replica may lag behind a faster change for longer than all the rounds take.
-    let row = await requireUser(resources, id, { ofPrimary: round > 1 })
+    // A replica may lag behind a faster change for longer than all the rounds take, and behind the version
+    // that the caller names.
+    const ofPrimary = round > 1 || resources.ifMatch !== undefined
+    let row = await requireUser(resources, id, { ofPrimary })
     let change = await decide(row)
     if (!change) {
       // A lagging replica may not show that a change is needed; and whoever made the last change perhaps

@@ -23,10 +23,11 @@ export async function withOwnProof<T>(
   use: (own: OwnPassword) => Promise<T>,
 ): Promise<T> {
   if (password !== undefined) return withOwnPassword(resources, actor, password, use)
+  // From the primary: a lagging replica may not have the session yet.
   const {
     user: [row],
     session: [session],
-  } = await resources.db.read({
+  } = await resources.db.readPrimary({
     user: selectUsers().where(eq(users.id, actor.sub)),
     session: build.select().from(sessions).where(eq(sessions.id, actor.sid)),
   })

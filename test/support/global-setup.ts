@@ -41,6 +41,8 @@ export default async function setup(project: TestProject) {
   const home = mkdtempSync(join(tmpdir(), 'roster-test-'))
   const [token, mailKey] = [newSecret(), newSecret()]
   const closers: Array<() => Promise<void>> = []
+  /** Where the files of a database are, by its URL. */
+  const folders = new Map<string, string>()
 
   /** A database that is migrated once; all others are copies of its files. */
   async function makeTemplate(): Promise<string> {
@@ -61,11 +63,21 @@ export default async function setup(project: TestProject) {
       startUpstash({ token, engine: 'auto', dir: join(dir, 'redis') }),
     ])
     closers.push(database.close, redis.close)
+    folders.set(database.url, join(dir, 'database'))
     if (migrations !== undefined) {
       await migrate(database.url, undefined, firstOf(migrations, dir))
       if (process.env.SCHEMA === 'newer') await addWhatComesLater(database.url)
     }
     return { libsql: database.url, redis: redis.url }
+  }
+
+  /** A copy of a database that nobody writes to meanwhile. */
+  async function startReplica(libsql: string): Promise<string> {
+    const dir = mkdtempSync(join(home, 'replica-'))
+    cpSync(folders.get(libsql)!, dir, { recursive: true })
+    const { url, close } = await startSqld({ dir })
+    closers.push(close)
+    return url
   }
 
   async function teardown() {
@@ -96,6 +108,7 @@ export default async function setup(project: TestProject) {
     const proxy = await startProxy({
       shared: await startAll(),
       startFresh: startAll,
+      startReplica,
       redisMode,
       redisToken: token,
     })

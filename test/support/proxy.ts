@@ -12,6 +12,9 @@ import { listen } from '../../scripts/local/process.ts'
  *   DELETE /<label>/__log                   forget it
  *   POST   /__fresh                         a label with an empty database and Redis of its own: { label }; the body
  *                                           says how many migrations it has: { migrations }
+ *   POST   /<label>/__lag                   from now on, libSQL's replica knows what there is, and nothing later; only
+ *                                           for labels of /__fresh, as nobody may write meanwhile
+ *   DELETE /<label>/__lag                   it lags no more
  *
  * `redisMode` is how Redis behaves if a test says nothing else (or `pass`): the whole suite is also run with Redis
  * unavailable.
@@ -188,6 +191,8 @@ const ASIDE = 'x-aside'
 class Lane {
   readonly upstreams: Upstreams
   log: LogEntry[] = []
+  /** The URL of libSQL's replica, if it lags. */
+  replica: string | undefined
   readonly modes: Record<Upstream, Mode>
   readonly turns: Record<Upstream, number> = { libsql: 0, redis: 0, mail: 0 }
   #passed = 0
@@ -229,11 +234,13 @@ class Lane {
 interface ProxyOptions {
   shared: Upstreams
   startFresh(migrations?: number): Promise<Upstreams>
+  /** Starts a copy of a database, as it is now; only for `__lag`. */
+  startReplica?(libsql: string): Promise<string>
   redisMode: RedisMode
   redisToken: string
 }
 
-export async function startProxy({ shared, startFresh, redisMode, redisToken }: ProxyOptions) {
+export async function startProxy({ shared, startFresh, startReplica, redisMode, redisToken }: ProxyOptions) {
   const lanes = new Map<string, Lane>()
   const agent = new Agent({ keepAlive: true })
   const usual = { libsql: PASS, redis: redisMode === 'emptied' ? PASS : { mode: redisMode }, mail: PASS }
@@ -261,7 +268,10 @@ export async function startProxy({ shared, startFresh, redisMode, redisToken }: 
       lanes.set(fresh, laneTo(await startFresh(migrations)))
       return { label: fresh }
     }
-    if (method === 'PUT' && isUpstream(upstream)) {
+    if (upstream === '__lag') {
+      const lane = laneOf(label)
+      lane.replica = method === 'POST' ? await startReplica!(lane.upstreams.libsql) : undefined
+    } else if (method === 'PUT' && isUpstream(upstream)) {
       const mode: Mode = JSON.parse(body.toString())
       if (!(mode.mode in modes)) throw new Error(`There is no mode ${mode.mode}.`)
       laneOf(label).setMode(upstream, mode)
@@ -290,7 +300,9 @@ export async function startProxy({ shared, startFresh, redisMode, redisToken }: 
       entry.endMs ??= performance.now()
     }
     response.once('close', ended)
-    const target = new URL(entry.path, lane.upstreams[upstream])
+    // What goes to the primary, reads included, begins like this.
+    const isForReplica = upstream === 'libsql' && !isAside && !body.includes('BEGIN IMMEDIATE')
+    const target = new URL(entry.path, (isForReplica && lane.replica) || lane.upstreams[upstream])
     if (redisMode === 'emptied' && upstream === 'libsql' && !isAside) await emptyRedis(lane)
     await modes[mode.mode]({
       mode,
@@ -318,7 +330,7 @@ export async function startProxy({ shared, startFresh, redisMode, redisToken }: 
     const path = request.url ?? '/'
     try {
       const body = Buffer.concat(await request.toArray())
-      if (!/\/__(mode|log|fresh)$/.test(path)) return await relay(request, response, path, body)
+      if (!/\/__(mode|log|fresh|lag)$/.test(path)) return await relay(request, response, path, body)
       const answer = await control(request.method ?? '', path, body)
       response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
     } catch (error) {

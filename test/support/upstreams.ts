@@ -54,6 +54,22 @@ export function upstreams(label: string = crypto.randomUUID()) {
       await set({ mode: 'pass' })
       return { result: await running, wasHeld }
     },
+    /**
+     * Runs `action` while libSQL's replica lags: reads find everything as it was before, unless they ask the primary.
+     * Only for upstreams made by `freshUpstreams`.
+     */
+    async whileLagging<T>(action: () => Promise<T>): Promise<T> {
+      const lag = async (method: 'POST' | 'DELETE') => {
+        const answer = await fetch(`${base}/__lag`, { method })
+        if (!answer.ok) throw new Error(await answer.text())
+      }
+      await lag('POST')
+      try {
+        return await action()
+      } finally {
+        await lag('DELETE')
+      }
+    },
     /** Lets requests arrive that are adrift, or that come once more, and waits for them. Returns how many. */
     async land(): Promise<number> {
       const log = async () => (await (await fetch(`${base}/__log`)).json()) as LogEntry[]

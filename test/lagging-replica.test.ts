@@ -1,0 +1,99 @@
+import { beforeAll, describe, expect, test } from 'vitest'
+import { type Api, openApi } from './support/api.ts'
+import { addKey } from './support/keys.ts'
+import { freshUpstreams } from './support/upstreams.ts'
+
+/** Whoever has just changed something relies on it at once, but a replica may learn of it a moment later. */
+
+let own: Awaited<ReturnType<typeof freshUpstreams>>
+let api: Api
+let admin: string
+
+beforeAll(async () => {
+  own = await freshUpstreams()
+  api = openApi(own.bindings)
+  admin = (await api.quickActor({ role: 'admin', email_verified_at: 1 })).token
+})
+
+const as = (
+  token: string,
+  method: string,
+  path: string,
+  body?: object,
+  headers: Record<string, string> = {},
+) => api.send(method, path, { token, headers, ...(body && { body }) })
+const stateOf = async (id: string) => (await api.sql('SELECT state FROM users WHERE id = ?', [id]))[0]!.state
+
+describe('HX8: a bulk action that the replica takes for done already is done:', () => {
+  test.each<[action: string, given: Parameters<Api['person']>[0], inverse: string, state: string]>([
+    ['disable', { status: 'disabled', disabled_reason: 'Left' }, 'enable', 'disabled'],
+    ['enable', {}, 'disable', 'active'],
+    ['delete', { deleted_at: 1 }, 'restore', 'deleted'],
+  ])('%s', async (action, given, inverse, state) => {
+    const { id } = await api.person({ password_hash: null, ...given })
+    const reason = { ...(action === 'disable' && { reason: 'Left' }) }
+    await own.whileLagging(async () => {
+      const body = inverse === 'disable' ? { reason: 'Left' } : undefined
+      expect((await as(admin, 'POST', `/v1/users/${id}/${inverse}`, body)).status).toBe(200)
+      expect(await stateOf(id)).not.toBe(state)
+      const answer = await as(admin, 'POST', '/v1/users/bulk', { action, ids: [id], ...reason })
+      expect([answer.status, answer.body]).toEqual([200, { data: [{ id, status: 'done' }] }])
+    })
+    expect(await stateOf(id)).toBe(state)
+  })
+
+  test('for a user who was just made, too', async () => {
+    await own.whileLagging(async () => {
+      const { id } = await api.person({ password_hash: null })
+      const answer = await as(admin, 'POST', '/v1/users/bulk', { action: 'delete', ids: [id] })
+      expect(answer.body).toEqual({ data: [{ id, status: 'done' }] })
+      expect(await stateOf(id)).toBe('deleted')
+    })
+  })
+})
+
+test('HX8, HX16: an ETag that was just given is accepted in If-Match, and an older one is refused', async () => {
+  const { id } = await api.person({ password_hash: null })
+  const rename = (name: string, etag: string) =>
+    as(admin, 'PATCH', `/v1/users/${id}`, { name }, { 'if-match': etag })
+  await own.whileLagging(async () => {
+    const first = await as(admin, 'PATCH', `/v1/users/${id}`, { name: 'Grace' })
+    const etag = first.headers.get('etag')!
+    expect((await rename('Joan', etag)).status).toBe(200)
+    const stale = await rename('Eve', etag)
+    expect([stale.status, stale.body.code]).toEqual([412, 'version_mismatch'])
+  })
+  expect(await api.sql('SELECT name FROM users WHERE id = ?', [id])).toEqual([{ name: 'Joan' }])
+})
+
+test('AK1, HX8: somebody who has just signed in can make a key, and rotate one that was just made', async () => {
+  const ada = await api.person({ role: 'manager', email_verified_at: 1 })
+  await own.whileLagging(async () => {
+    const { token } = await api.signIn(ada)
+    const made = await as(token, 'POST', '/v1/api_keys', { name: 'Report', permissions: ['users:read'] })
+    expect([made.status, made.body.code]).toEqual([201, undefined])
+    const rotated = await as(token, 'POST', `/v1/api_keys/${made.body.id}/rotate`)
+    expect([rotated.status, rotated.body.id]).toEqual([200, made.body.id])
+  })
+})
+
+test('AK1, HX8: a key that was just revoked cannot be rotated', async () => {
+  const ada = await api.person({ role: 'manager', email_verified_at: 1 })
+  const { id } = await addKey(api, ada, ['users:read'])
+  const { token } = await api.signIn(ada)
+  await own.whileLagging(async () => {
+    expect((await as(token, 'DELETE', `/v1/api_keys/${id}`)).status).toBe(204)
+    const rotated = await as(token, 'POST', `/v1/api_keys/${id}/rotate`)
+    expect([rotated.status, rotated.body.code]).toEqual([404, 'api_key_not_found'])
+  })
+  expect(await api.sql('SELECT id FROM api_keys WHERE id = ?', [id])).toEqual([])
+})
+
+test('HX8: somebody without a password who has just signed in can leave', async () => {
+  const ada = await api.person({ password_hash: null })
+  await own.whileLagging(async () => {
+    const { token } = await api.signIn(ada)
+    expect((await as(token, 'DELETE', '/v1/users/me', {})).status).toBe(204)
+  })
+  expect(await stateOf(ada.id)).toBe('deleted')
+})
