@@ -5,7 +5,8 @@ import { openForCron } from '../src/context.ts'
 import worker from '../src/index.ts'
 import { bySystem, changeUserBy } from '../src/users/change.ts'
 import { selectUsers, users } from '../src/users/models.ts'
-import { type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
+import { type Answer, type Api, linkIn, openApi, PASSWORD } from './support/api.ts'
+import { addTotp } from './support/factors.ts'
 import { addKey } from './support/keys.ts'
 import { addApp } from './support/oauth.ts'
 import { freshUpstreams } from './support/upstreams.ts'
@@ -229,6 +230,62 @@ test('HX10: a user who renames themselves without end cannot prevent what those 
   await doneAtOnce({ failed_logins: 100 }, (id) => manage('POST', `/${id}/unlock`))
   await doneAtOnce({ status: 'disabled' }, (id) => manage('POST', `/${id}/enable`))
   await doneAtOnce({ deleted_at: 1 }, (id) => manage('POST', `/${id}/restore`))
+})
+
+test('HX5, HX10: whoever proves an address a moment too late removes nothing that its owner has added by then', async () => {
+  const NEW_PASSWORD = 'nine green bears run'
+  const post = (path: string, body: object) => byCode.send('POST', `/v1/auth/${path}`, { body })
+  const byCode = openApi({ ...own.bindings, EMAIL_CODE_SIGNIN: 'on' })
+  const newest = async (email: string) => (await api.mailsTo(email))[0]!
+  const late: Record<string, (email: string) => Promise<() => Promise<Answer>>> = {
+    reset: async (email) => {
+      await post('forgot_password', { email })
+      const { token } = linkIn(await newest(email))
+      return () => post('reset_password', { token, new_password: NEW_PASSWORD })
+    },
+    'code that signs in': async (email) => {
+      const { login_token } = (await post('login/email_code', { email })).body
+      const code = /code, .*: (\d{8})$/m.exec((await newest(email)).text)![1]!
+      return () => post('login/email_code/confirm', { login_token, code })
+    },
+    'link of another mail': async (email) => {
+      await post('resend_verification', { email })
+      const { token } = linkIn(await newest(email))
+      return () => post('verify_email', { token, new_password: NEW_PASSWORD })
+    },
+  }
+  const answers: Record<string, unknown[]> = {}
+  for (const [what, prepare] of Object.entries(late)) {
+    const ada = await api.person()
+    const asked = (await post('resend_verification', { email: ada.email })).body
+    const { code } = linkIn(await newest(ada.email))
+    const request = await prepare(ada.email)
+    const factorsOf = () =>
+      api.sql(
+        'SELECT seed AS it FROM factors WHERE user_id = ?1 UNION SELECT hash FROM recovery_codes WHERE user_id = ?1',
+        [ada.id],
+      )
+    let before: unknown[] = []
+    const { result, wasHeld } = await own.between(
+      request,
+      async () => {
+        const proof = { code, request_token: asked.request_token, password: PASSWORD }
+        expect((await post('verify_email', proof)).status).toBe(204)
+        await addTotp(api, ada)
+        before = [await rowOf(ada.id), await factorsOf()]
+      },
+      { only: 'user_activity_logs' },
+    )
+    expect([what, wasHeld, [await rowOf(ada.id), await factorsOf()]]).toEqual([what, true, before])
+    const again = await request()
+    answers[what] = [result.status, result.body.code, again.status, again.body?.code]
+    expect(await factorsOf()).toEqual(before[1])
+  }
+  expect(answers).toEqual({
+    reset: [409, 'write_conflict', 204, undefined],
+    'code that signs in': [409, 'write_conflict', 403, 'second_factor_required'],
+    'link of another mail': [400, 'invalid_link', 400, 'invalid_link'],
+  })
 })
 
 test('MF3, HX10: a higher role is not given if the address is no longer proved by then', async () => {

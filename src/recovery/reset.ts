@@ -5,7 +5,7 @@ import type { MailRequested } from '../links/schemas.ts'
 import { enqueueNotice } from '../mail/outbox.ts'
 import { hashNewPassword } from '../passwords/service.ts'
 import { forgetAttempts } from '../throttle/service.ts'
-import { applyChange, byToken, isSamePerson } from '../users/change.ts'
+import { applyChange, byToken, isSameForProof } from '../users/change.ts'
 import type { Change } from '../users/consequences.ts'
 import type { User } from '../users/models.ts'
 import { mailLink, requireUserByToken } from './mail-link.ts'
@@ -50,7 +50,7 @@ export async function replacePassword(resources: Resources, user: User, newPassw
       failed_logins: 0,
       email_verified_at: user.email_verified_at ?? resources.now,
     },
-    reliesOn: isSamePerson(user),
+    reliesOn: isSameForProof(user),
     endsTokens: true,
     forgetsDevices: true,
     endsSessions: { reason: 'password_changed' },

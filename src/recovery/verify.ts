@@ -7,7 +7,7 @@ import type { MailRequested } from '../links/schemas.ts'
 import { isSignupTokenOf, openSignupToken } from '../links/signup-tokens.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
-import { type Authority, applyChange, byToken, isSamePerson } from '../users/change.ts'
+import { type Authority, applyChange, byToken, isSameForProof } from '../users/change.ts'
 import type { Change } from '../users/consequences.ts'
 import { TYPED, type User, users } from '../users/models.ts'
 import { proofNeeded } from './errors.ts'
@@ -23,7 +23,8 @@ export const resendVerification = (resources: Resources, input: AskForMail): Pro
 /**
  * Confirms the address that the mail went to, if it still is the account's. Anybody can sign up with
  * anybody's address, so the mail's reader may not be who made the account. So it also needs a proof that they
- * did, or a new password, which voids everything that opened the account so far.
+ * did, or a new password, which voids everything that opened the account so far. Once the address is proved,
+ * no such mail is valid: the mailbox alone must not set a password that counts as its owner's.
  *
  * @throws 400 `invalid_link`; 422 `proof_needed`, and the link stays valid; 403 `wrong_password`.
  */
@@ -34,6 +35,7 @@ export async function verifyEmail(
 ): Promise<void> {
   const { token, user } = await requireUserByToken(resources, 'verify_email', input, actor)
   if (token.email_normalized !== user.email_normalized) throw invalidLink(new Refusal('other_address'))
+  if (user.email_verified_at !== null) throw invalidLink(new Refusal('used'))
   const byMail = byToken(token, resources.now)
   if (input.new_password !== undefined) {
     const change = await replacePassword(resources, user, input.new_password)
@@ -43,7 +45,7 @@ export async function verifyEmail(
   const by = await requireProof(resources, input, actor, { token, user, byMail })
   const change: Change = {
     action: 'email.verified',
-    reliesOn: isSamePerson(user),
+    reliesOn: isSameForProof(user),
     set: { email_verified_at: resources.now },
   }
   await applyChange(resources, by, user, change)

@@ -1,4 +1,4 @@
-import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { anotherAdminRemains } from '../access/can-sign-in.ts'
 import { erasureForLedger } from '../activity/ledger.ts'
@@ -66,6 +66,13 @@ export const byToken = (token: OneTimeToken, now: number): Authority => ({
 /** A condition: that a user's address, role and state have not changed. */
 export const isSamePerson = ({ email_normalized, role, state }: User) =>
   and(eq(users.email_normalized, email_normalized), eq(users.role, role), eq(users.state, state))
+
+/**
+ * The same, for a change that proves the address. If nobody had proved it, that must still be so: what the
+ * first proof voids must not be what the owner, who was faster, has added since.
+ */
+export const isSameForProof = (row: User) =>
+  and(isSamePerson(row), row.email_verified_at === null ? isNull(users.email_verified_at) : undefined)
 
 const MAX_ROUNDS = 5
 

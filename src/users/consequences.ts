@@ -113,13 +113,16 @@ export function consequences(
     closes || change.voidsWaysIn === true
       ? WAYS_IN
       : movesCredentials
-        ? ['reset_password', 'change_email', 'approve_email_change']
+        ? ['reset_password', 'change_email', 'approve_email_change', 'sign_in']
         : []
+  // Other mails that confirm the address let their reader set a password, which is only for its first proof.
+  const isProving = getsProvedEmail(row, change)
+  const confirming: readonly Purpose[] = isProving ? ['verify_email'] : []
   // So that an account that is locked again is told again, and so is a new address: the link works for its
   // own address alone.
   const unlocks: readonly Purpose[] =
     set.failed_logins === 0 || set.email_normalized !== undefined ? ['unlock_account'] : []
-  const voided = [...ended, ...unlocks, ...(change.voids ?? [])]
+  const voided = [...ended, ...confirming, ...unlocks, ...(change.voids ?? [])]
   const { email_normalized } = after(row, change)
   return [
     ...(endsSessions
@@ -133,9 +136,7 @@ export function consequences(
     ...(voided.length > 0
       ? [voidTokens(now, voided, and(eq(oneTimeTokens.subject_id, row.id), isDone))]
       : []),
-    ...(getsProvedEmail(row, change)
-      ? adoptInvitations(resources, { userId: row.id, email_normalized, actorId }, isDone)
-      : []),
+    ...(isProving ? adoptInvitations(resources, { userId: row.id, email_normalized, actorId }, isDone) : []),
     ...(change.removesFactors || change.voidsWaysIn ? removeFactorsOf(row.id, isDone) : []),
     ...(change.voidsWaysIn ? [removeGrants(row.id, isDone), removeIdentities(row.id, isDone)] : []),
     ...(change.endsKeys || change.voidsWaysIn || closes ? [removeKeys(row.id, isDone)] : []),
@@ -161,12 +162,15 @@ const removeFactorsOf = (userId: string, isDone: SQL): Statement[] =>
     (table) => sql`DELETE FROM ${table} WHERE user_id = ${userId} AND ${isDone}`,
   )
 
-/** What undoing a change also removes: identities, factors, recovery codes and keys added since then (epoch ms). */
+/**
+ * What undoing a change also removes: identities, factors, recovery codes and keys added since then (epoch ms),
+ * and consents that were given or extended since: what an app had before is not stored, so it asks again.
+ */
 export const removeFactorsSince = (userId: string, since: number, isDone: SQL): Statement[] => [
   sql`DELETE FROM ${passkeys} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
   sql`DELETE FROM ${identities} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
   sql`DELETE FROM ${factors} WHERE user_id = ${userId} AND confirmed_at >= ${since} AND ${isDone}`,
-  sql`DELETE FROM ${oauthGrants} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
+  sql`DELETE FROM ${oauthGrants} WHERE user_id = ${userId} AND updated_at >= ${since} AND ${isDone}`,
   sql`DELETE FROM ${recoveryCodes} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
   sql`DELETE FROM ${apiKeys} WHERE user_id = ${userId} AND rotated_at >= ${since} AND ${isDone}`,
 ]

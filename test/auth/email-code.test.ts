@@ -1,7 +1,7 @@
 import { decodeJwt } from 'jose'
 import { describe, expect, test } from 'vitest'
 import type { Tokens } from '../../src/auth/schemas.ts'
-import { type Answer, openApi, PASSWORD, randomIp } from '../support/api.ts'
+import { type Answer, linkIn, openApi, PASSWORD, randomIp } from '../support/api.ts'
 import { addTotp, codeOf, withinOneStep } from '../support/factors.ts'
 import { newPerson } from '../support/requests.ts'
 
@@ -68,6 +68,32 @@ describe('A mailed code', () => {
     const body = { challenge: due.body.challenge, code: codeOf(seed) }
     const answer = await api.send<Tokens>('POST', '/v1/auth/login/second_factor', { body })
     expect(decodeJwt(answer.body.access_token).amr).toEqual(['email', 'otp', 'mfa'])
+  })
+
+  test('SE1: that was mailed before a new password does not sign in, whichever way that was set', async () => {
+    const ways = {
+      change_password: async ({ email }: { email: string }) => {
+        const { access_token } = await api.logIn({ email, password: PASSWORD })
+        const body = { current_password: PASSWORD, new_password: 'nine green bears run' }
+        return (await api.send('POST', '/v1/auth/change_password', { token: access_token, body })).status
+      },
+      reset_password: async ({ email }: { email: string }) => {
+        await api.send('POST', '/v1/auth/forgot_password', { body: { email } })
+        const { token } = linkIn((await api.mailsTo(email))[0]!)
+        const body = { token, new_password: 'nine green bears run' }
+        return (await api.send('POST', '/v1/auth/reset_password', { body })).status
+      },
+    }
+    for (const [way, set] of Object.entries(ways)) {
+      const ada = await api.person({ email_verified_at: 1 })
+      const proof = await mailed(ada.email)
+      expect([way, Math.floor((await set(ada)) / 100)]).toEqual([way, 2])
+      const sessions = () => api.sql('SELECT id FROM sessions WHERE user_id = ? ORDER BY id', [ada.id])
+      const before = await sessions()
+      expect([way, ...codes([await confirm(proof)])]).toEqual([way, [400, 'invalid_link']])
+      expect(await sessions()).toEqual(before)
+      expect((await confirm(await mailed(ada.email))).status).toBe(200)
+    }
   })
 
   test('tells users that they are disabled, but only after the correct code', async () => {

@@ -210,6 +210,23 @@ describe('MF6: a factor that was added', () => {
     expect([await hasApp(since), await hasApp(before)]).toEqual([true, true])
   })
 
+  test('stays, although other mails that confirm the address were never used: they set no password any more', async () => {
+    const email = `${crypto.randomUUID()}@people.test`
+    const { body } = await post('/v1/auth/signup', { email, password: PASSWORD, name: 'Ada' })
+    const { code } = linkIn((await api.mailsTo(email))[0]!)
+    await post('/v1/auth/resend_verification', { email })
+    const other = linkIn((await api.mailsTo(email))[0]!).token
+    const { signup_token } = body
+    expect((await post('/v1/auth/verify_email', { code, signup_token })).status).toBe(204)
+    const ada = await api.logIn({ email, password: PASSWORD })
+    const { link } = await addApp({ email, token: ada.access_token })
+    const used = await post('/v1/auth/verify_email', { token: other, new_password: NEW })
+    expect([used.status, used.body?.code]).toEqual([400, 'invalid_link'])
+    expect((await disown(link, { password: NEW })).body.code).toBe('wrong_password')
+    expect([await isOpen(ada.access_token), await hasApp(ada.user)]).toEqual([true, true])
+    expect((await logIn({ email, password: PASSWORD })).body.code).toBe('second_factor_required')
+  })
+
   test('is removed with the token of a device that had signed in to this account before', async () => {
     const [ada, eve] = [await verified(), await verified()]
     const own = (await logIn(ada)).body.device_token as string

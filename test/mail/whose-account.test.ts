@@ -247,3 +247,43 @@ test('A link is for the address it was mailed to: once the account has another, 
   for (const { status, body } of answers) expect([status, body.code]).toEqual([400, 'invalid_link'])
   expect(await Promise.all(moved.map(stateOf))).toEqual(before)
 })
+
+test('HX5: once an address is proved, by whatever way, no mail that confirms it does anything', async () => {
+  const byCode = openApi({ EMAIL_VERIFICATION: 'required', EMAIL_CODE_SIGNIN: 'on' })
+  const codeTo = async (email: string) =>
+    /code, .*: (\d{8})$/m.exec((await byCode.mailsTo(email))[0]!.text)![1]!
+  const ways: Record<string, (email: string, signup_token: unknown) => Promise<number>> = {
+    'the code of another mail': async (email, signup_token) => {
+      await post('resend_verification', { email })
+      const { code } = await newest(email)
+      await post('resend_verification', { email })
+      return (await post('verify_email', { code, signup_token })).status
+    },
+    'a code that signs in': async (email, signup_token) => {
+      const asked = await byCode.send('POST', '/v1/auth/login/email_code', { body: { email } })
+      const proof = { login_token: asked.body.login_token, code: await codeTo(email), signup_token }
+      return (await byCode.send('POST', '/v1/auth/login/email_code/confirm', { body: proof })).status
+    },
+    // As by an earlier version, which left the links as they were.
+    'an earlier version': async (email) => {
+      await api.sql('UPDATE users SET email_verified_at = 1 WHERE email = ?', [email])
+      return 204
+    },
+  }
+  for (const [way, prove] of Object.entries(ways)) {
+    const email = newAddress()
+    const { signup_token } = (await signUp(email)).body
+    const links = [await newest(email)]
+    expect([way, await prove(email, signup_token)]).toEqual([way, way.includes('signs in') ? 200 : 204])
+    if (way.includes('another mail')) links.push(...(await api.mailsTo(email)).map(linkIn))
+    const before = await stateOf(email)
+    for (const { token, code } of links)
+      for (const proof of [{ token }, { code, signup_token }])
+        for (const more of [{ new_password: NEW_PASSWORD }, { password: PASSWORD }]) {
+          const answer = await post('verify_email', { ...proof, ...more })
+          expect([way, answer.status, answer.body?.code]).toEqual([way, 400, 'invalid_link'])
+        }
+    expect(await stateOf(email)).toEqual(before)
+    expect((await post('login', { email, password: PASSWORD })).status).toBe(200)
+  }
+})

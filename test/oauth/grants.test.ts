@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest'
-import { openApi } from '../support/api.ts'
+import { authorize, begin } from '../openid/support.ts'
+import { linkIn, openApi } from '../support/api.ts'
 import { addApp, letApp } from '../support/oauth.ts'
 import { openBrowser } from '../support/pages.ts'
 import { dump } from '../support/snapshots.ts'
@@ -165,6 +166,25 @@ test('an app’s own token can neither see nor change consents', async () => {
     expect((await api.send(method, path, { token: app.token, body })).body.code).toBe('insufficient_scope')
   }
   expect(await dump(api)).toEqual(before)
+})
+
+test('SE2: undoing a change of address takes back what an app was allowed since, also one that was allowed less before', async () => {
+  const ada = await api.actor({ email_verified_at: 1 })
+  const [wiki, untouched] = [await addApp(api), await addApp(api)]
+  for (const app of [wiki, untouched]) await letApp(api, ada, { scope: 'openid', app })
+  const body = { new_email: `${crypto.randomUUID()}@people.test`, current_password: ada.password }
+  expect((await api.send('POST', '/v1/auth/change_email', { token: ada.token, body })).status).toBe(202)
+  const { token } = linkIn((await api.mailsTo(ada.email))[0]!)
+  const thief = await openBrowser(api, ada)
+  const { search } = await begin(wiki, { scope: 'openid email' })
+  expect((await authorize(thief, search)).searchParams.has('code')).toBe(true)
+  expect((await grantsOf(ada.token)).find(({ client_id }) => client_id === wiki.client_id)!.scopes).toEqual([
+    'email',
+    'openid',
+  ])
+  expect((await api.send('POST', '/v1/auth/undo_email_change', { body: { token } })).status).toBe(204)
+  const kept = await grantsOf((await api.signIn(ada)).token)
+  expect(kept.map(({ client_id }) => client_id)).toEqual([untouched.client_id])
 })
 
 describe('On the page', () => {

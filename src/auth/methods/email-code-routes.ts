@@ -6,7 +6,7 @@ import { invalidLink } from '../../links/errors.ts'
 import { mailNotConfigured } from '../../mail/errors.ts'
 import { knownDevice } from '../../sessions/cookie.ts'
 import { challengeFailed, challengeUnavailable, tooManyAttempts } from '../../throttle/errors.ts'
-import { emailTaken, signupBlocked, signupDomainRefused } from '../../users/errors.ts'
+import { emailTaken, signupBlocked, signupDomainRefused, writeConflict } from '../../users/errors.ts'
 import * as errors from '../errors.ts'
 import { answerSignedIn, noCookieForOthers } from '../keep-signed-in.ts'
 import { TokensOrCookie } from '../schemas.ts'
@@ -58,6 +58,7 @@ export const emailCodeRoutes = new Hono<AppEnv>()
         signupBlocked,
         errors.invitationOpen,
         emailTaken,
+        writeConflict,
         challengeFailed,
         () => challengeUnavailable(),
       ],

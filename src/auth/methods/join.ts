@@ -7,7 +7,7 @@ import type { AppError } from '../../http/problem.ts'
 import { invitations } from '../../invitations/models.ts'
 import { publishDoubts } from '../../sessions/near.ts'
 import { assertHuman } from '../../throttle/bot-challenge.ts'
-import { type Authority, applyChange, isSamePerson } from '../../users/change.ts'
+import { type Authority, applyChange, isSameForProof } from '../../users/change.ts'
 import { NO_PASSWORD } from '../../users/consequences.ts'
 import {
   assertMaySignUp,
@@ -147,7 +147,7 @@ export const takeOver = (
 ): Promise<User> =>
   applyChange(resources, by, user, {
     action: 'email.verified',
-    reliesOn: isSamePerson(user),
+    reliesOn: isSameForProof(user),
     ...(alsoWrite && { alsoWrite }),
     ...(isMaker
       ? { set: { email_verified_at: resources.now } }
