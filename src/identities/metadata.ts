@@ -76,6 +76,7 @@ export async function readProviderMetadata(
   provider: IdentityProvider,
 ): Promise<Published> {
   const { config, redis, now } = resources
+  if (provider.kind === 'github') return { server: metadataOfGitHub(provider), keys: {}, readAt: now }
   const name = nameOf(provider)
   const isOfNow = ({ readAt }: Published) => Math.abs(now - readAt) < HOUR_MS
   const isDoubtful = ({ readAt }: Published) =>
@@ -126,15 +127,21 @@ export async function cacheMetadata(
   )
 }
 
+/**
+ * GitHub is known without asking. Its issuer is not its address: it names this one when somebody comes back
+ * (RFC 9207). An Enterprise Server may name none.
+ */
+function metadataOfGitHub({ issuer }: IdentityProvider): AuthorizationServer {
+  const base = `${issuer}/login/oauth`
+  return {
+    issuer: base,
+    authorization_endpoint: `${base}/authorize`,
+    token_endpoint: `${base}/access_token`,
+  }
+}
+
 async function discover(config: Config, provider: IdentityProvider): Promise<AuthorizationServer> {
   const { kind, issuer, tenants = [] } = provider
-  if (kind === 'github') {
-    return {
-      issuer,
-      authorization_endpoint: `${issuer}/login/oauth/authorize`,
-      token_endpoint: `${issuer}/login/oauth/access_token`,
-    }
-  }
   const ask = askFor(config)
   if (kind === 'microsoft' && tenants.length > 1) {
     // The metadata for all tenants names no issuer, only a template for one.

@@ -168,6 +168,30 @@ describe('OA1, OA5: a provider’s callback', () => {
     ).toBe(502)
   })
 
+  test('from GitHub names GitHub’s issuer or none, and no other, even where it refuses', async () => {
+    const ada = await known('github')
+    const id = Math.floor(Math.random() * 1e9) + 1
+    await api.sql('UPDATE identities SET subject = ? WHERE user_id = ?', [String(id), ada.id])
+    const come = async (iss?: (issuer: string) => string, more: Record<string, string> = {}) => {
+      const jar = newJar(api)
+      const { asked, back, issuer } = await goTo(jar, 'github')
+      expect(issuer).toMatch(/\/login\/oauth$/)
+      const place = new URL(back({ user: { id, login: 'ada' }, emails: [] }, more), 'http://roster.test')
+      if (iss) place.searchParams.set('iss', iss(issuer))
+      else place.searchParams.delete('iss')
+      if (more.error) place.searchParams.delete('code')
+      expect(place.searchParams.get('state')).toBe(asked.get('state'))
+      const { status } = await jar.open(place.pathname + place.search)
+      return [status, isSignedIn(jar)]
+    }
+    expect(await come((issuer) => issuer)).toEqual([303, true])
+    // An Enterprise Server may name none.
+    expect(await come()).toEqual([303, true])
+    for (const iss of [(own: string) => own.replace('/login/oauth', ''), () => 'https://accounts.example'])
+      expect(await come(iss)).toEqual([502, false])
+    expect(await come((issuer) => issuer, { error: 'access_denied' })).toEqual([403, false])
+  })
+
   test('may be a refusal, which the page explains', async () => {
     const jar = newJar(api)
     const { asked } = await goTo(jar, 'corp')

@@ -121,10 +121,16 @@ export function comingFrom(provider: string, place: string) {
     }
     return Buffer.from(JSON.stringify(said)).toString('base64url')
   }
+  // GitHub names its issuer (RFC 9207), without metadata that says so.
+  const iss = { ...(issuer.endsWith('/login/oauth') && { iss: issuer }) }
   const back = (say: Say, more: Record<string, string> = {}) =>
-    `/signin/with/${provider}/callback?${new URLSearchParams({ code: codeOf(say), state: asked.get('state')!, ...more })}`
+    `/signin/with/${provider}/callback?${new URLSearchParams({ code: codeOf(say), state: asked.get('state')!, ...iss, ...more })}`
   return { asked, claims, back, codeOf, issuer }
 }
+
+/** The address of the button of a page that leads to a provider. */
+export const placeIn = ({ text }: { text: string }) =>
+  /href="(\/signin\/with\/[^"]+)"/.exec(text)![1]!.replaceAll('&amp;', '&')
 
 /** The whole way, in one browser, as the person at the provider with these claims. */
 export async function comeFrom(
