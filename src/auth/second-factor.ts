@@ -17,6 +17,7 @@ import {
 import { type FactorState, selectFactorState } from '../factors/state.ts'
 import { isSeedOutdated, openSeed, sealSeed, stepOfCode } from '../factors/totp.ts'
 import { Refusal } from '../http/problem.ts'
+import { identityIsOf } from '../identities/service.ts'
 import { enqueueNotice, sendAfterwards } from '../mail/outbox.ts'
 import { checkPasskey, requestOptions, selectPasskey, selectUsablePasskeys } from '../passkeys/ceremonies.ts'
 import type { Passkey } from '../passkeys/models.ts'
@@ -57,13 +58,15 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
   const challenge = openChallenge(config, 'login', input.challenge, now)
   if (!challenge?.userId) throw challengeSpent(new Refusal('challenge'))
   const { userId } = challenge
-  const { epoch, proofs, ...password } = readAbout(challenge.about)
+  const { epoch, proofs, identityId, ...password } = readAbout(challenge.about)
   const hash = hashRecoveryCode(userId, 'recovery_code' in input ? input.recovery_code : '')
   const isThisCode = and(eq(recoveryCodes.user_id, userId), eq(recoveryCodes.hash, hash))
   // Nobody guesses a recovery code, so a right one is not counted: a row less to write, and a row less to
   // take back.
   const attempt = openTry(challenge, now, sql`EXISTS (SELECT 1 FROM ${recoveryCodes} WHERE ${isThisCode})`)
   const isThisUser = eq(users.id, userId)
+  // Otherwise a provider that the owner has just disconnected would still sign somebody in.
+  const isConnected = identityId === undefined ? undefined : identityIsOf(identityId, userId)
   const device = openDeviceToken(config, input.device_token, now)
   const ofDevice = openDeviceTry(resources, userId, device)
   // A count of one above the limit says that the account was locked before this try; that try can be taken
@@ -86,7 +89,7 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
     ofDevice: device ? [ofDevice.count(attempt.isCounted)] : [],
     device: ofDevice.counter,
     counted: attempt.counted,
-    user: selectUsers().where(isThisUser),
+    user: selectUsers().where(and(isThisUser, isConnected)),
     state: selectFactorState(config, userId),
     totp: build.select().from(factors).where(eq(factors.user_id, userId)),
     passkey: selectPasskey('passkey' in input ? input.passkey.id : ''),
@@ -138,6 +141,7 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
     used: [
       proved.used,
       ...(first ? [first.used] : []),
+      ...(isConnected ? [{ isGood: isConnected, spend: () => [] }] : []),
       { isGood: attempt.isUnspent, spend: (isDone) => [attempt.spend(isDone)] },
     ],
     refused: () => invalidSecondFactor(new Refusal('used')),

@@ -43,6 +43,8 @@ export interface Proven {
   provenAt?: number
   /** Replaces an outdated hash. */
   newHash: string | undefined
+  /** The identity at a provider that it relies on. */
+  identityId?: string
   /** The password was imported with its user, and is one that nobody could set here. */
   needsBetterPassword?: true
   /** Made at the first use of an authenticator app that was imported with its user. */
@@ -240,19 +242,33 @@ export async function toTokens(
   }
 }
 
+/** A UUID in 22 characters: a seal can hold only 128. */
+const shortId = (id: string) => Buffer.from(id.replaceAll('-', ''), 'hex').toString('base64url')
+const longId = (short: string) =>
+  Buffer.from(short, 'base64url')
+    .toString('hex')
+    .replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+
 /**
- * What a challenge keeps from the password step: the account's epoch, so a new password ends the challenge,
- * and whether a better password should be asked for.
+ * What a challenge keeps from the first step: the account's epoch, so a new password ends the challenge;
+ * whether a better password should be asked for; and the identity, which must still be connected at the end.
  */
-const aboutOf = ({ user, proofs, needsBetterPassword }: Proven) =>
-  [user.token_epoch, proofs.join('-'), ...(needsBetterPassword ? ['weak'] : [])].join('.')
+const aboutOf = ({ user, proofs, needsBetterPassword, identityId }: Proven) =>
+  [
+    user.token_epoch,
+    proofs.join('-'),
+    ...(needsBetterPassword ? ['weak'] : []),
+    ...(identityId ? [shortId(identityId)] : []),
+  ].join('.')
 
 export function readAbout(about: string) {
-  const [epoch, proofs, weak] = about.split('.') as [string, string, string?]
+  const [epoch, proofs, ...more] = about.split('.') as [string, string, ...string[]]
+  const short = more.find((one) => one !== 'weak')
   return {
     epoch: Number(epoch),
     proofs: proofs.split('-') as Proof[],
-    ...(weak && { needsBetterPassword: true as const }),
+    ...(short && { identityId: longId(short) }),
+    ...(more.includes('weak') && { needsBetterPassword: true as const }),
   }
 }
 

@@ -73,10 +73,18 @@ export const newIdentity = (
   created_at: now,
 })
 
-/** A condition: that this identity belongs to no account, and its user has no other at the same provider. */
-export const identityIsFree = ({ provider, subject, user_id }: Omit<Identity, 'id'>): SQL =>
-  sql`(NOT EXISTS (SELECT 1 FROM ${identities} WHERE provider = ${provider} AND subject = ${subject})
-    AND NOT EXISTS (SELECT 1 FROM ${identities} WHERE user_id = ${user_id} AND provider = ${provider}))`
+/** A condition: that this identity belongs to no account. */
+export const identityIsUnclaimed = ({ provider, subject }: Pick<Identity, 'provider' | 'subject'>): SQL =>
+  sql`NOT EXISTS (SELECT 1 FROM ${identities} WHERE provider = ${provider} AND subject = ${subject})`
+
+/** A condition: the same, and its user has no other at the same provider. */
+export const identityIsFree = (identity: Identity): SQL =>
+  sql`(${identityIsUnclaimed(identity)} AND NOT EXISTS (SELECT 1 FROM ${identities}
+    WHERE user_id = ${identity.user_id} AND provider = ${identity.provider}))`
+
+/** A condition: that this identity is still connected to this user. */
+export const identityIsOf = (id: string, userId: string): SQL =>
+  sql`EXISTS (SELECT 1 FROM ${identities} WHERE id = ${id} AND user_id = ${userId})`
 
 /** Connects an identity as soon as its account exists, or as its address is proved. */
 export const addIdentity = (resources: Resources, identity: Identity, isDone: SQL): Statement[] => [

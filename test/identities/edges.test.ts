@@ -131,6 +131,35 @@ describe('OA3: somebody whose provider does not say when it authenticated them',
     expect([isSignedIn(jar), await recent(jar)]).toEqual([true, 201])
   })
 
+  test('does not get in by the second factor once that provider was disconnected, even if it is connected again', async () => {
+    const { addTotp } = await import('../support/factors.ts')
+    const ada = await api.person({ email_verified_at: 1 })
+    const { seed } = await addTotp(api, ada)
+    const sub = crypto.randomUUID()
+    const connect = async () => {
+      const id = crypto.randomUUID()
+      await api.sql(
+        "INSERT INTO identities (id, provider, subject, user_id, created_at) VALUES (?, 'corp', ?, ?, 1)",
+        [id, sub, ada.id],
+      )
+      return id
+    }
+    const first = await connect()
+    const jar = newJar(api)
+    expect((await comeFrom(jar, 'corp', { sub })).to).toBe('/signin/factor')
+    const { token } = await api.signIn(ada)
+    expect((await api.send('DELETE', `/v1/auth/identities/${first}`, { token })).status).toBe(204)
+    await connect()
+    const before = await api.sql('SELECT id FROM sessions WHERE user_id = ?', [ada.id])
+    const refused = await jar.submit('/signin/factor', '/signin/factor', { code: codeOf(seed) })
+    expect([refused.to, isSignedIn(jar)]).toEqual(['/signin?done=spent', false])
+    expect(await api.sql('SELECT id FROM sessions WHERE user_id = ?', [ada.id])).toEqual(before)
+    // The code was not used up.
+    expect((await comeFrom(jar, 'corp', { sub })).to).toBe('/signin/factor')
+    await jar.submit('/signin/factor', '/signin/factor', { code: codeOf(seed) })
+    expect(isSignedIn(jar)).toBe(true)
+  })
+
   test('and each kind of provider is asked for the time in its own way', async () => {
     const asked = async (provider: string) => (await goTo(newJar(api), provider)).asked
     expect((await asked('corp')).get('max_age')).toBe('31536000')

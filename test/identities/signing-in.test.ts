@@ -1,13 +1,15 @@
 import { describe, expect, test } from 'vitest'
-import { PASSWORD } from '../support/api.ts'
+import { openApi, PASSWORD } from '../support/api.ts'
 import {
   comeFrom,
+  comingFrom,
   goTo,
   identitiesOf,
   isSignedIn,
   joinAs,
   newJar,
   openWithProviders,
+  placeIn,
 } from '../support/identities.ts'
 
 const api = openWithProviders({ EMAIL_CODE_SIGNIN: 'on' })
@@ -201,6 +203,32 @@ describe('OA3: somebody who registered an address before its owner', () => {
     const refresh_token = mallory.refresh_token
     expect((await api.send('POST', '/v1/auth/refresh_token', { body: { refresh_token } })).status).toBe(401)
     expect(await identitiesOf(api, mallory.user.id)).toEqual([{ provider: 'corp', subject: sub, email }])
+  })
+
+  test('does not keep them out of a provider by connecting an identity of their own there', async () => {
+    const noMail = { MAIL_FROM: undefined, RESEND_API_KEY: undefined, RESEND_URL: undefined }
+    const unmailed = openApi({ ...api.bindings, EMAIL_CODE_SIGNIN: 'off', ...noMail })
+    const email = newAddress('gmail.com')
+    const body = { email, password: PASSWORD, name: 'Mallory' }
+    await unmailed.send('POST', '/v1/auth/signup', { body })
+    const { access_token: token, user } = await unmailed.logIn(body)
+    const begun = await unmailed.send('POST', '/v1/auth/identities/google', { token })
+    const hers = newJar(unmailed)
+    const page = await hers.open(String(begun.body.location).slice(unmailed.config().ISSUER.length))
+    const { back } = comingFrom('google', (await hers.open(placeIn(page))).to!)
+    const sub = newSubject()
+    await hers.open(back({ claims: { sub } }))
+    expect(await identitiesOf(unmailed, user.id)).toEqual([{ provider: 'google', subject: sub, email: null }])
+
+    const own = newSubject()
+    const jar = newJar(unmailed)
+    const came = await comeFrom(jar, 'google', { sub: own, email, email_verified: true })
+    expect([came.to, isSignedIn(jar)]).toEqual(['/account', true])
+    expect(await identitiesOf(unmailed, user.id)).toEqual([{ provider: 'google', subject: own, email }])
+    expect((await unmailed.send('GET', '/v1/users/me', { token })).status).toBe(401)
+    // The first identity is nobody's by now.
+    await comeFrom(hers, 'google', { sub, email: newAddress('gmail.com'), email_verified: true })
+    expect(isSignedIn(hers)).toBe(false)
   })
 
   test.each([

@@ -1,14 +1,20 @@
-import { and, eq, isNull, sql } from 'drizzle-orm'
+import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
 import { spendOnce } from '../../challenges/service.ts'
 import type { IdentityProvider } from '../../config/providers.ts'
 import type { Resources } from '../../context.ts'
-import { insertWhere, rowExists } from '../../database/statements.ts'
+import { build, insertWhere, rowExists } from '../../database/statements.ts'
 import { accountHasFactor, hasFactor, NO_FACTORS } from '../../factors/state.ts'
 import { Refusal } from '../../http/problem.ts'
 import { invalidCallback } from '../../identities/errors.ts'
 import { type Identity, identities } from '../../identities/models.ts'
 import type { Profile } from '../../identities/profiles.ts'
-import { addIdentity, identityIsFree, newIdentity } from '../../identities/service.ts'
+import {
+  addIdentity,
+  identityIsFree,
+  identityIsOf,
+  identityIsUnclaimed,
+  newIdentity,
+} from '../../identities/service.ts'
 import { enqueueNotice } from '../../mail/outbox.ts'
 import { type Authority, applyChange, isSamePerson } from '../../users/change.ts'
 import { erasures, type User, users } from '../../users/models.ts'
@@ -53,23 +59,29 @@ export async function enterByProvider(
   const { subject, email, isProved } = profile
   const isThis = and(eq(identities.provider, provider.id), eq(identities.subject, subject))
   const address = isProved && email !== undefined ? normalizeEmail(email) : ''
-  const { byIdentity, byAddress } = await db.read({
+  const {
+    byIdentity,
+    byAddress,
+    identity: found,
+  } = await db.read({
     byIdentity: selectHolder(config, sql`(SELECT user_id FROM ${identities} WHERE ${isThis})`),
     byAddress: selectHolder(
       config,
       sql`(SELECT ${users.id} FROM ${users} WHERE ${and(eq(users.email_normalized, address), isNull(users.deleted_at))})`,
     ),
+    identity: build.select({ id: identities.id }).from(identities).where(isThis),
   })
   const [known, addressee] = [byIdentity[0]!, byAddress[0]!]
   if (isThere(known)) {
     if (known.deleted_at !== null) throw accountDeleted()
     assertMayEnter(resources, known)
-    const isStill = sql`EXISTS (SELECT 1 FROM ${identities} WHERE ${isThis} AND user_id = ${known.id})`
+    const identityId = found[0]!.id
     return {
       kind: 'proven',
       proven: {
         ...provenBy(resources, profile, device, known, known),
-        used: [{ isGood: isStill, spend: () => [] }],
+        identityId,
+        used: [{ isGood: identityIsOf(identityId, known.id), spend: () => [] }],
         refused: () => invalidCallback(new Refusal('meanwhile')),
       },
     }
@@ -85,17 +97,20 @@ export async function enterByProvider(
   const isTrusted = provider.trusted_for_linking && (profile.isTwofold || !hasFactor(addressee))
   if (addressee.email_verified_at !== null && !isTrusted) return { kind: 'links' }
   const identity = newIdentity(resources, provider, profile, addressee.id)
-  const by = byProof(identity)
   const isSquatted = addressee.email_verified_at === null
   const user = isSquatted
-    ? await takeOver(resources, by, addressee, {
+    ? // Whatever somebody else has connected there is removed with every other way in, so it is no obstacle.
+      await takeOver(resources, byProof(identity, identityIsUnclaimed(identity)), addressee, {
         alsoWrite: (isDone) => addIdentity(resources, identity, isDone),
       })
     : await linkTrusted(
         resources,
-        profile.isTwofold
-          ? by
-          : { ...by, holds: sql`(${by.holds} AND NOT ${accountHasFactor(addressee.id)})` },
+        byProof(
+          identity,
+          profile.isTwofold
+            ? identityIsFree(identity)
+            : sql`(${identityIsFree(identity)} AND NOT ${accountHasFactor(addressee.id)})`,
+        ),
         addressee,
         identity,
       )
@@ -127,10 +142,10 @@ export async function joinByProvider(
   return provenBy(resources, profile, device, user, NO_FACTORS)
 }
 
-/** The provider's word, as long as the identity belongs to nobody else. */
-const byProof = (identity: Identity): Authority => ({
+/** The provider's word, as long as the identity may be connected. */
+const byProof = (identity: Identity, holds: SQL): Authority => ({
   actorId: identity.user_id,
-  holds: identityIsFree(identity),
+  holds,
   refused: () => invalidCallback(new Refusal('meanwhile')),
 })
 
