@@ -3,6 +3,7 @@ import * as oauth from 'oauth4webapi'
 import type { IdentityProvider } from '../config/providers.ts'
 import type { Resources } from '../context.ts'
 import { notFound, Refusal } from '../http/problem.ts'
+import { timeOfId } from '../values/ids.ts'
 import { type Attempt, nonceOf, stateOf, verifierOf } from './attempts.ts'
 import { providerFailed, providerRefused } from './errors.ts'
 import { githubProfile } from './github.ts'
@@ -146,7 +147,8 @@ async function ask(
   const tokens = await oauth.processAuthorizationCodeResponse(server, client, answer, {
     expectedNonce: nonceOf(config, attempt),
     requireIdToken: true,
-    ...(attempt.purpose === 'again' && { maxAge: 0 }),
+    // They may stay there for a while, but must have been authenticated since they left.
+    ...(attempt.purpose === 'again' && { maxAge: secondsSince(attempt) }),
   })
   const keys = keysOf(published)
   const before = keys.jwks
@@ -157,6 +159,8 @@ async function ask(
   if (!/^[\x20-\x7e]{1,255}$/.test(claims.sub)) throw new Refusal('provider_subject')
   return profileIn(provider, await withAddress(provider, server, client, tokens, claims, options), answered)
 }
+
+const secondsSince = ({ id }: Attempt) => Math.max(0, Math.ceil((Date.now() - timeOfId(id)) / 1000))
 
 /** Some providers give these claims only at the userinfo endpoint, not in the ID token (Core section 5.4). */
 async function withAddress(

@@ -78,7 +78,7 @@ function placeOfApp(c: Context): string | undefined {
   const { origin } = new URL(c.req.url)
   const to = new URL(c.res.headers.get('location')!, origin)
   if (to.origin !== origin) return isWeb(to) ? to.href : undefined
-  if (!/^\/(oauth\/\w+|terms)$/.test(to.pathname)) return undefined
+  if (!/^\/(oauth\/\w+|terms|signin\/with\/[\w-]+\/link)$/.test(to.pathname)) return undefined
   const end = URL.parse(to.searchParams.get('redirect_uri') ?? '')
   return end === null || isWeb(end) ? to.pathname + to.search : undefined
 }

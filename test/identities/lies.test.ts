@@ -192,6 +192,21 @@ describe('OA1, OA5: a provider’s callback', () => {
     expect(await come((issuer) => issuer, { error: 'access_denied' })).toEqual([403, false])
   })
 
+  test('of an earlier tab is refused, and the later tab still signs in', async () => {
+    const ada = await known()
+    const jar = newJar(api)
+    const [earlier, later] = [await goTo(jar, 'corp'), await goTo(jar, 'corp')]
+    const say = { claims: { sub: ada.sub } }
+    expect([(await jar.open(earlier.back(say))).status, isSignedIn(jar)]).toEqual([400, false])
+    const signedIn = await jar.open(later.back(say))
+    expect([signedIn.to, isSignedIn(jar), jar.jar.has('__Host-roster-with')]).toEqual([
+      '/account',
+      true,
+      false,
+    ])
+    expect((await jar.open(later.back(say))).status).toBe(400)
+  })
+
   test('may be a refusal, which the page explains', async () => {
     const jar = newJar(api)
     const { asked } = await goTo(jar, 'corp')

@@ -7,6 +7,7 @@ import {
   isSignedIn,
   newJar,
   openWithProviders,
+  placeIn,
 } from '../support/identities.ts'
 
 const api = openWithProviders()
@@ -94,6 +95,42 @@ describe('Connecting', () => {
     const refused = await api.send('POST', '/v1/auth/identities/any', { token: old.token })
     expect([refused.status, refused.body.code]).toEqual([403, 'reauthentication_required'])
     expect((await api.send('POST', '/v1/auth/identities/nobody', { token })).status).toBe(404)
+  })
+
+  test('by API: a browser with another session asks first too, and says that it is connected', async () => {
+    const [ada, eve] = [await api.person({ email_verified_at: 1 }), await signedIn()]
+    const { token } = await api.signIn(ada)
+    for (const [provider, jar] of [
+      ['corp', eve.jar],
+      ['any', newJar(api)],
+    ] as const) {
+      const begun = await api.send('POST', `/v1/auth/identities/${provider}`, { token })
+      const page = await jar.open(String(begun.body.location).slice(api.config().ISSUER.length))
+      expect([page.to, page.text.includes(ada.email)]).toEqual([null, true])
+      const { back } = comingFrom(provider, (await jar.open(placeIn(page))).to!)
+      const done = await jar.open(back({ claims: { sub: crypto.randomUUID() } }))
+      expect([done.status, done.text.includes('is connected')]).toEqual([200, true])
+    }
+    expect(await identitiesOf(api, ada.id)).toMatchObject([{ provider: 'corp' }, { provider: 'any' }])
+    expect(await identitiesOf(api, eve.ada.id)).toEqual([])
+    // Whoever is signed in there stays so.
+    expect((await eve.jar.open('/account')).text).toContain(eve.ada.email)
+  })
+
+  test('that fails leads back to the security page, and without a session to the sign-in page', async () => {
+    const taken = await link((await api.person()).id)
+    const { ada, jar } = await signedIn()
+    const { back } = await connect(jar)
+    const said = await jar.open(back({ claims: { sub: taken } }))
+    expect([
+      said.status,
+      said.text.includes(`href="${SECURITY}"`),
+      said.text.includes('href="/signin"'),
+    ]).toEqual([409, true, false])
+    const stranger = newJar(api)
+    const refused = await stranger.open(back({ claims: { sub: taken } }))
+    expect([refused.status, refused.text.includes('href="/signin"')]).toEqual([400, true])
+    expect(await identitiesOf(api, ada.id)).toEqual([])
   })
 
   test('what opens another account is refused, and one account has one of each provider', async () => {

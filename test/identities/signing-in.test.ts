@@ -166,6 +166,63 @@ describe('OA3: an address that is verified on both sides', () => {
   })
 })
 
+describe('Somebody whom an app sent to sign in, and who is asked to connect a provider', () => {
+  const APP = 'https://app.test/signed-in'
+  const apps = openWithProviders({ APP_URLS: APP, EMAIL_CODE_SIGNIN: 'on' })
+  const PAGE = `/signin?${new URLSearchParams({ redirect_to: APP })}`
+  const LINK = '/signin/with/corp/link'
+
+  /** They come back from the provider, which knows them by this address. */
+  async function cameBack(email: string, claims: object = { email_verified: true }) {
+    const jar = newJar(apps)
+    const { to } = await jar.open(placeIn(await jar.open(PAGE)))
+    const came = await jar.open(
+      comingFrom('corp', to!).back({ claims: { sub: newSubject(), email, ...claims } }),
+    )
+    return { jar, came }
+  }
+
+  test('returns to the app, whether they connect it or not', async () => {
+    const ada = await apps.person({ email: newAddress(), email_verified_at: 1 })
+    const { jar } = await cameBack(ada.email)
+    const signedIn = await jar.signIn(ada.email, { to: LINK })
+    expect(signedIn.to).toBe(LINK)
+    const page = await jar.open(LINK)
+    expect(page.text).toMatch(new RegExp(`href="${APP}"[^>]*>Not now`))
+    expect(page.headers.get('content-security-policy')).toContain("form-action 'self' https://app.test;")
+    const done = await jar.submit(LINK, LINK)
+    expect([done.to, (await identitiesOf(apps, ada.id)).length]).toEqual([APP, 1])
+  })
+
+  test('returns to the app after a mailed code as well', async () => {
+    const ada = await apps.person({ email: newAddress('elsewhere.test'), email_verified_at: 1 })
+    const { jar, came } = await cameBack(ada.email, {})
+    await jar.submit(came.to!, '/signin/code', { email: ada.email, to: LINK })
+    const code = await newest(ada.email)
+    const typed = await jar.submit('/signin/code', '/signin/code/confirm', {
+      email: ada.email,
+      code,
+      to: LINK,
+    })
+    expect(typed.to).toBe(LINK)
+    expect((await jar.submit(LINK, LINK)).to).toBe(APP)
+  })
+
+  test('returns to the app if they sign in to an account with another address, and nothing is connected', async () => {
+    const [ada, eve] = [
+      await apps.person({ email: newAddress(), email_verified_at: 1 }),
+      await apps.person({ email_verified_at: 1 }),
+    ]
+    const { jar } = await cameBack(ada.email)
+    // The form's policy would not let a browser be redirected on to the app, so the redirects end at a page.
+    const form = { email: eve.email, password: PASSWORD, to: LINK }
+    const signedIn = await jar.submit('/signin', '/signin', form, { 'sec-fetch-mode': 'navigate' })
+    expect([signedIn.status, signedIn.headers.get('refresh')]).toEqual([200, `0; url=${LINK}`])
+    expect((await jar.open(LINK)).to).toBe(APP)
+    expect([await identitiesOf(apps, ada.id), await identitiesOf(apps, eve.id)]).toEqual([[], []])
+  })
+})
+
 test('MF6: if a factor is due, a trusted provider connects nothing and ends nothing before it is shown', async () => {
   const { addTotp } = await import('../support/factors.ts')
   const ada = await api.person({ email: newAddress(), email_verified_at: 1 })

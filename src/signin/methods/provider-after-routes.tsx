@@ -13,12 +13,12 @@ import type { Said } from '../../pages/components.tsx'
 import { failingPage } from '../../pages/failing.tsx'
 import { browserOf, form, sessionOf } from '../../pages/forms.ts'
 import { noteProblem, respond } from '../../pages/respond.ts'
-import { homeOf, type PageEnv, signedInPage } from '../../pages/session.ts'
+import { type PageEnv, signedInPage } from '../../pages/session.ts'
 import { submit } from '../../pages/submit.ts'
 import { viewOf } from '../../pages/view.ts'
 import { knownDevice, replaceSessionCookie } from '../../sessions/cookie.ts'
 import { normalizeEmail } from '../../values/email.ts'
-import { originOfTarget } from '../targets.ts'
+import { destinationAfter, originOfTarget } from '../targets.ts'
 import { completeSignIn } from './enter.tsx'
 import { faultsOfJoiner, joinerIn, joinPage } from './joining.tsx'
 import { forgetPending, type Pending, pendingOf } from './provider-cookies.ts'
@@ -56,7 +56,7 @@ const whoeverIsIn = signedInPage(undefined, { mayOweFactor: true, mayOweTerms: t
 async function connectPage(c: Context<PageEnv>, message?: Said, status = 200) {
   const { user, viewer, view } = await c.var.signedIn()
   const { pending, provider } = await requirePending(c)
-  const to = pending.to ?? homeOf(user.role)
+  const to = destinationAfter(c.var, user.role, pending)
   // If the account that somebody signed in to has another address, they are not asked to connect.
   if (normalizeEmail(user.email) !== normalizeEmail(pending.profile.email!)) return c.redirect(to, 303)
   if (!pending.profile.isProved && owesProof(c.var, c.var.actor, JSON.parse(user.amr)))
@@ -71,7 +71,7 @@ async function connectPage(c: Context<PageEnv>, message?: Said, status = 200) {
       to={to}
       message={message}
     />,
-    { status: status as 200, ...(await originOfTarget(c.var, undefined, to)) },
+    { status: status as 200, ...(await originOfTarget(c.var, pending.target, to)) },
   )
 }
 
@@ -129,7 +129,7 @@ export const providerAfterPages = new Hono<PageEnv>()
         },
         {
           page: `/signin/with/${provider.id}/link`,
-          done: pending.to ?? homeOf(user.role),
+          done: destinationAfter(c.var, user.role, pending),
           again: ({ message }, status) => connectPage(c, message, status),
         },
       )

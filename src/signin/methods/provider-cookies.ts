@@ -4,6 +4,7 @@ import {
   ATTEMPT_MS,
   type Attempt,
   isInTime,
+  isStateOf,
   openBrowserState,
   sealBrowserState,
 } from '../../identities/attempts.ts'
@@ -40,10 +41,18 @@ async function get<T extends { id: string }>(c: Context<PageEnv>, name: string, 
 
 export const rememberAttempt = (c: Context<PageEnv>, attempt: Attempt) => put(c, ATTEMPT, attempt, ATTEMPT_MS)
 
-/** It can be used once: the browser's copy is deleted. */
-export async function takeAttempt(c: Context<PageEnv>): Promise<Attempt | undefined> {
+/**
+ * The attempt that an answer with this state belongs to; the browser's copy is deleted. An answer to another
+ * attempt, as from an earlier tab, leaves it to the tab that it is of.
+ */
+export async function takeAttempt(
+  c: Context<PageEnv>,
+  provider: string,
+  state: string | null,
+): Promise<Attempt | undefined> {
   const attempt = await get<Attempt>(c, ATTEMPT, ATTEMPT_MS)
-  if (getCookie(c, ATTEMPT) !== undefined) deleteCookie(c, ATTEMPT, ATTRIBUTES)
+  if (attempt?.provider !== provider || !isStateOf(c.var, attempt, state)) return undefined
+  deleteCookie(c, ATTEMPT, ATTRIBUTES)
   return attempt
 }
 

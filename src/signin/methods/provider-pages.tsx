@@ -1,6 +1,6 @@
 import type { Child, FC } from 'hono/jsx'
 import type { IdentityProvider } from '../../config/providers.ts'
-import { Button, Form, Message, Notice } from '../../pages/components.tsx'
+import { Button, Form, Message } from '../../pages/components.tsx'
 import { NarrowPage } from '../../pages/layout.tsx'
 import type { View } from '../../pages/view.ts'
 import type { FormPage } from '../pages.tsx'
@@ -43,24 +43,36 @@ export const GoOnPage: FC<{
   )
 }
 
-/** The outcome, if it is not a sign-in. */
-export const ProviderSaysPage: FC<{ view: View; title: string; text?: Child; children?: Child }> = ({
+/** Why it came to nothing. Somebody who is signed in was connecting a provider, or confirming who they are. */
+export const ProviderSaysPage: FC<{ view: View; title: string; text?: Child; isSignedIn: boolean }> = ({
   view,
   title,
   text,
-  children,
-}) => (
-  <NarrowPage view={view} title={title} isError>
-    <h1 class="visually-hidden">{title}</h1>
-    <Notice tone="danger" title={title}>
-      {text && <p>{text}</p>}
-    </Notice>
-    {children}
-    <a class="button primary wide" href="/signin">
-      {view.texts.signin.forgotten.back}
-    </a>
-  </NarrowPage>
-)
+  isSignedIn,
+}) => {
+  const { provider, forgotten } = view.texts.signin
+  const [place, label] = isSignedIn ? ['/account/security', provider.back] : ['/signin', forgotten.back]
+  return (
+    <NarrowPage view={view} title={title} isError>
+      <h1 class="visually-hidden">{title}</h1>
+      <Message message={{ tone: 'danger', title, text }} />
+      <a class="button primary wide" href={place}>
+        {label}
+      </a>
+    </NarrowPage>
+  )
+}
+
+/** For a browser that does not have the session to whose account the provider was connected. */
+export const ConnectedPage: FC<{ view: View; provider: IdentityProvider }> = ({ view, provider }) => {
+  const [title, text] = view.texts.signin.provider.connected(provider.name)
+  return (
+    <NarrowPage view={view} title={title!}>
+      <h1 class="visually-hidden">{title}</h1>
+      <Message message={{ title: title!, text }} />
+    </NarrowPage>
+  )
+}
 
 /** Connects the provider's identity to the account that its user has just signed in to. */
 export const ConnectPage: FC<FormPage & { provider: IdentityProvider; called: string; to: string }> = ({

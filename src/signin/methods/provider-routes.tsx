@@ -11,7 +11,6 @@ import {
   type Attempt,
   isInTime,
   isSentByUs,
-  isStateOf,
   newAttempt,
   openBrowserState,
   openTicket,
@@ -36,7 +35,7 @@ import { MINUTE_MS } from '../../values/durations.ts'
 import { readContinuation } from '../targets.ts'
 import { completeSignIn } from './enter.tsx'
 import { rememberAttempt, rememberPending, takeAttempt } from './provider-cookies.ts'
-import { GoOnPage } from './provider-pages.tsx'
+import { ConnectedPage, GoOnPage } from './provider-pages.tsx'
 import { explainRefusal } from './provider-says.tsx'
 
 const cookieOf = (c: Context<PageEnv>) => readSessionCookie(c, c.var.config.keys.session_cookie, c.var.now)
@@ -82,15 +81,13 @@ async function askFirst(c: Context<PageEnv>, provider: IdentityProvider) {
 /** Handles the provider's answer. Each provider has its own callback. */
 async function comeBack(c: Context<PageEnv>, answered: URLSearchParams): Promise<Response> {
   const provider = requireProvider(c.var, c.req.param('provider') ?? '')
-  const attempt = await takeAttempt(c)
-  if (attempt?.provider !== provider.id || !isStateOf(c.var, attempt, answered.get('state')))
-    throw invalidCallback(new Refusal('unknown'))
+  const attempt = await takeAttempt(c, provider.id, answered.get('state'))
+  if (!attempt) throw invalidCallback(new Refusal('unknown'))
   const cookie = cookieOf(c)
-  const isOthers =
-    attempt.purpose === 'again'
-      ? cookie?.sid !== attempt.actor?.sid
-      : cookie !== undefined && attempt.purpose === 'link' && cookie.sid !== attempt.actor?.sid
-  if (isOthers) throw invalidCallback(new Refusal('revoked'))
+  const isOwn = cookie?.sid === attempt.actor?.sid
+  // With a ticket from the API, a page that names the account has asked in this browser, whoever is signed in.
+  const isBound = attempt.purpose === 'link' && attempt.actor?.turn !== undefined && cookie !== undefined
+  if (!isOwn && (attempt.purpose === 'again' || isBound)) throw invalidCallback(new Refusal('revoked'))
   // Both, whatever becomes of one: the attempt is used up even if the provider fails.
   const [asked, spent] = await Promise.allSettled([
     profileOf(c.var, provider, attempt, answered),
@@ -102,7 +99,8 @@ async function comeBack(c: Context<PageEnv>, answered: URLSearchParams): Promise
   const { to, target, stays } = attempt
   if (attempt.purpose === 'link') {
     await linkIdentity(c.var, attempt.actor!, provider, profile)
-    if (cookie) replaceSessionCookie(c, attempt.actor!)
+    if (!isOwn) return respond(c, <ConnectedPage view={viewOf(c)} provider={provider} />)
+    replaceSessionCookie(c, attempt.actor!)
     return c.redirect('/account/security?done=connected', 303)
   }
   if (attempt.purpose === 'again') {

@@ -1,15 +1,21 @@
 import type { Context } from 'hono'
+import type { Child } from 'hono/jsx'
 import { AppError } from '../../http/problem.ts'
 import { problemText } from '../../pages/failing.tsx'
 import { noteProblem, respond } from '../../pages/respond.ts'
 import type { PageEnv } from '../../pages/session.ts'
 import { viewOf } from '../../pages/view.ts'
+import { readSessionCookie } from '../../sessions/cookie.ts'
 import { refusalOf } from '../refusals.tsx'
 import { ProviderSaysPage } from './provider-pages.tsx'
 
-/** Shows the message on a page of its own. */
-const says = (c: Context, [title, text]: readonly string[], status: number) =>
-  respond(c, <ProviderSaysPage view={viewOf(c)} title={title!} text={text} />, { status: status as 403 })
+/** Shows the message on a page of its own. Somebody who is signed in is led back to what they came from. */
+function says(c: Context<PageEnv>, title: string, text: Child, status: number) {
+  const isSignedIn = readSessionCookie(c, c.var.config.keys.session_cookie, c.var.now) !== undefined
+  return respond(c, <ProviderSaysPage view={viewOf(c)} title={title} text={text} isSignedIn={isSignedIn} />, {
+    status: status as 403,
+  })
+}
 
 /** Each refusal has its own sentence. */
 export function explainRefusal(c: Context<PageEnv>, error: unknown): Response | Promise<Response> {
@@ -36,12 +42,12 @@ export function explainRefusal(c: Context<PageEnv>, error: unknown): Response | 
     identity_taken: texts.taken(name),
     reauthentication_required: texts.over,
   }
-  const said = sentences[error.code]
-  if (said) return says(c, said, error.status)
-  if (error.status === 401 || error.code === 'write_conflict') return says(c, texts.over, 400)
+  const isOver = error.status === 401 || error.code === 'write_conflict'
+  const said = isOver ? texts.over : sentences[error.code]
+  if (said) return says(c, said[0]!, said[1], isOver ? 400 : error.status)
   const known = ['account_disabled', 'email_not_verified'].includes(error.code) || error.status === 429
   const { title, text } = known
     ? refusalOf(view, error)
     : { title: problemText(view, error), text: undefined }
-  return respond(c, <ProviderSaysPage view={view} title={title} text={text} />, { status: error.status })
+  return says(c, title, text, error.status)
 }

@@ -64,6 +64,11 @@ export const signin: typeof English = {
       `${name} kennt dich als ${called}. Nach dem Verbinden kannst du dich hier damit anmelden.`,
     connectButton: 'Verbinden',
     notNow: 'Jetzt nicht',
+    connected: (name) => [
+      `${name} ist verbunden`,
+      'Deine anderen Geräte sind abgemeldet. Du kannst diese Seite schließen.',
+    ],
+    back: 'Zurück zu „Sicherheit“',
     first: (name) => [
       'Mit dieser Adresse gibt es ein Konto',
       `Melde dich einmal darin an. Dann lässt sich ${name} verbinden.`,

@@ -63,6 +63,11 @@ export const signin = {
       `${name} knows you as ${called}. Once it is connected, it signs you in here.`,
     connectButton: 'Connect',
     notNow: 'Not now',
+    connected: (name: string) => [
+      `${name} is connected`,
+      'Your other devices are signed out. You can close this page.',
+    ],
+    back: 'Back to Security',
     first: (name: string) => [
       'There is an account with this address',
       `Sign in to it once. Then ${name} can be connected.`,
