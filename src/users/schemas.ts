@@ -6,6 +6,7 @@ import { isEmail, normalizeEmail, shownEmail } from '../values/email.ts'
 import { Id, Time, TimeInput, toTime, toTimeOrNull } from '../values/ids.ts'
 import { LANGUAGES, type Language } from '../values/languages.ts'
 import { lazy, type Of } from '../values/lazy.ts'
+import { AnyMetadata, MetadataInput, toMetadata } from '../values/metadata.ts'
 import { line, name, searched, text, wholeNumber } from '../values/text.ts'
 import { type ManagedProfile, type Profile, ROLES, STATES, type Role as UserRole } from './models.ts'
 
@@ -34,32 +35,6 @@ const Locale = lazy(() =>
 
 export const Role = lazy(() => z.enum(ROLES))
 const State = lazy(() => z.enum(STATES))
-
-/** Of each of the two, as JSON in UTF-8. */
-const MAX_METADATA_BYTES = 4096
-const AnyMetadata = lazy(() => z.record(z.string(), z.unknown()))
-/** Half a character, as `JSON.stringify` escapes it. It writes nothing else like this. */
-const HALF_A_CHARACTER = /(?<!\\)(?:\\\\)*\\ud[89a-f]/
-/** An object as a caller may send it, and as it is stored: JSON, or null if it is empty. */
-const MetadataInput = lazy(() =>
-  AnyMetadata()
-    .transform((value) => JSON.stringify(value))
-    .refine((json) => new TextEncoder().encode(json).byteLength <= MAX_METADATA_BYTES, {
-      message: `Is over ${MAX_METADATA_BYTES} bytes of JSON.`,
-      params: { code: 'too_big' },
-    })
-    .refine((json) => !HALF_A_CHARACTER.test(json), {
-      message: 'Has a lone surrogate.',
-      params: { code: 'half_a_character' },
-    })
-    .transform((json) => (json === '{}' ? null : json))
-    .meta({
-      description: 'What is given replaces the whole object.',
-      example: { plan: 'team' },
-    }),
-)
-const toMetadata = (json: string | null) =>
-  json === null ? {} : (JSON.parse(json) as Record<string, unknown>)
 
 const ExternalId = lazy(() =>
   text(255, 1)

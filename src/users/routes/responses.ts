@@ -1,4 +1,5 @@
 import type { Context } from 'hono'
+import { isRead } from '../../access/credentials.ts'
 import { hasVersion } from '../../http/precondition.ts'
 import type { AppError } from '../../http/problem.ts'
 import { outranked, ownAccount, userNotFound, writeConflict } from '../errors.ts'
@@ -12,10 +13,10 @@ export const FILE = { 200: { 'Content-Disposition': 'A file, with its name.' } }
 /** The problems that managing one user may answer with. */
 export const MANAGING_PROBLEMS: (() => AppError)[] = [userNotFound, ownAccount, outranked, writeConflict]
 
-/** Answers with a user, and their version as ETag; with 304 if the caller has that version already. */
+/** Answers with a user, and their version as ETag; with 304 to a read if the caller has that version already. */
 function answer<U extends User>(c: Context, user: U, status: 200 | 201 = 200) {
   c.header('etag', `"${user.version}"`)
-  if (c.req.method === 'GET' && hasVersion(c, user.version)) return c.body(null, 304)
+  if (isRead(c) && hasVersion(c, user.version)) return c.body(null, 304)
   if (status === 201) c.header('location', `/v1/users/${user.id}`)
   return c.json(user, status)
 }
