@@ -5,6 +5,7 @@ import { openDatabase } from '../src/database/main.ts'
 import { openMeter } from '../src/database/meter.ts'
 import { operationsOf } from '../src/docs/openapi.ts'
 import { MAX_BODY_BYTES } from '../src/http/body.ts'
+import type { OperationParts } from '../src/http/operation.ts'
 import { type Actor, type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
 import { ALL_WAYS_IN } from './support/requests.ts'
 import { freshUpstreams } from './support/upstreams.ts'
@@ -331,6 +332,81 @@ describe('IV1: a query', () => {
       expect([query, answer.status]).toEqual([query, 422])
       expect(wrong(answer)).toContain(error)
     }
+  })
+})
+
+describe('IV1: what a route of the API does not take', () => {
+  const routes = [...operationsOf(app)].filter(([route]) => route.includes(' /v1/'))
+  const without = (...names: (keyof OperationParts)[]) =>
+    routes
+      .filter(([, parts]) => !parts.some((part) => names.some((name) => part[name])))
+      .map(([route]) => route)
+  const bodiless = without('body', 'form', 'rows').filter((route) => !route.startsWith('GET '))
+
+  test.each(without('query'))('of %s, a query parameter is refused', async (route) => {
+    for (const [query, error] of [
+      ['?x=1', '/x unknown_member'],
+      ['?lang=de&cursor=x', '/cursor unknown_member'],
+      ['?__proto__=1', '/__proto__ unknown_member'],
+      ['?x=1&x=1', '/x repeated'],
+      ['?%ff=1', ' invalid_encoding'],
+    ] as const) {
+      const answer = await send(route, {}, query)
+      expect([query, answer.status, wrong(answer)]).toEqual([query, 422, [error]])
+    }
+  })
+
+  test.each(bodiless)('of %s, a member of a body is refused', async (route) => {
+    for (const name of ['x', 'hard', '__proto__'])
+      expect(wrong(await raw(route, `{"${name}":true}`))).toEqual([`/${name} unknown_member`])
+    for (const body of ['[]', '"x"', 'null'])
+      expect([body, ...outcome(await raw(route, body))]).toEqual([body, 422, 'invalid_input'])
+    for (const [body, type] of [
+      ['{"hard":', 'application/json'],
+      ['hard=true', 'application/x-www-form-urlencoded'],
+    ] as const)
+      expect([body, ...outcome(await raw(route, body, type))]).toEqual([body, 400, 'invalid_json'])
+    expect(outcome(await raw(route, ' '.repeat(MAX_BODY_BYTES + 1)))).toEqual([413, 'body_too_large'])
+  })
+
+  test('may be an empty body or `{}`, and `lang` may be anywhere', async () => {
+    const { token } = await api.quickActor()
+    const options = 'POST /v1/auth/passkeys/options'
+    for (const given of [{}, { raw: '' }, { body: {} }, { raw: '{}', headers: { 'content-type': '' } }])
+      for (const query of ['', '?', '?lang=de'])
+        expect([given, query, (await send(options, { token, ...given }, query)).status]).toEqual([
+          given,
+          query,
+          200,
+        ])
+    expect((await send('GET /v1/users/me', { token }, '?lang=de')).status).toBe(200)
+    expect((await send('HEAD /v1/users/me', { token }, '?x=1')).status).toBe(422)
+  })
+
+  test('is refused only after the caller: nobody else hears what a route takes', async () => {
+    const answer = await send('DELETE /v1/users/:id/sessions', { token: 'x', body: { x: 1 } }, '?x=1')
+    expect(answer.status).toBe(401)
+  })
+
+  test('does not matter outside the API, where standards and links want it ignored', async () => {
+    for (const route of ['GET /health', 'GET /.well-known/jwks.json', 'GET /openapi.json', 'GET /signin'])
+      expect([route, (await send(route, {}, '?utm_source=x')).status]).toEqual([route, 200])
+  })
+
+  test('cannot turn a deletion or a restoration into another one', async () => {
+    const somebody = await api.person()
+    const path = `/v1/users/${somebody.id}`
+    const ask = (method: string, at: string, body?: object) =>
+      api.send(method, path + at, { token: admin.token, ...(body && { body }) })
+    const status = async () => (await ask('GET', '')).body.status
+    expect(outcome(await ask('DELETE', '', { hard: true }))).toEqual([422, 'invalid_input'])
+    expect(await status()).toBe('active')
+    expect((await ask('DELETE', '')).status).toBe(204)
+    expect(wrong(await ask('POST', '/restore', { earlier_email: true }))).toEqual([
+      '/earlier_email unknown_member',
+    ])
+    expect(await status()).toBe('deleted')
+    expect((await ask('POST', '/restore', {})).status).toBe(200)
   })
 })
 

@@ -3,7 +3,7 @@ import { hasPermission, type Permission } from '../access/permissions.ts'
 import type { AppEnv } from '../context.ts'
 import { databaseUnavailable } from '../database/main.ts'
 import { Hono } from '../http/hono.ts'
-import { type OperationParts, operation, partsOf, type Rows, type Tag } from '../http/operation.ts'
+import { isApi, type OperationParts, operation, partsOf, type Rows, type Tag } from '../http/operation.ts'
 import { revalidated } from '../http/precondition.ts'
 import { internalError, unavailable } from '../http/problem.ts'
 import { ACCESS_TOKEN_SECONDS } from '../sessions/access-tokens.ts'
@@ -142,6 +142,7 @@ function describeOperation(method: string, path: string, declared: OperationPart
   }
   const problems = [
     ...declared.flatMap((part) => part.problems ?? []),
+    ...(isApi(path) ? declared.flatMap((part) => part.apiProblems ?? []) : []),
     ...(path === '/health' ? [internalError] : ANYWHERE),
   ]
   const headers = Object.assign({}, ...declared.map((part) => part.headers ?? {})) as Record<string, string>

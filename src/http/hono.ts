@@ -1,8 +1,9 @@
 import { HonoBase } from 'hono/hono-base'
 import { SmartRouter } from 'hono/router/smart-router'
 import { TrieRouter } from 'hono/router/trie-router'
-import type { BlankEnv, BlankSchema, Env, Schema } from 'hono/types'
+import type { BlankEnv, BlankSchema, Env, H, Schema } from 'hono/types'
 import { getPath } from 'hono/utils/url'
+import { refusingUndeclared } from './operation.ts'
 
 const ID = /[\dA-F]{8}(-[\dA-F]{4}){3}-[\dA-F]{12}/gi
 
@@ -19,5 +20,10 @@ export class Hono<
     // An id in capitals is the same id (RFC 9562 section 4), wherever it is looked up.
     super({ getPath: (request) => getPath(request).replace(ID, (id) => id.toLowerCase()) })
     this.router = new SmartRouter({ routers: [new TrieRouter()] })
+    for (const method of ['get', 'post', 'patch', 'delete'] as const) {
+      const add = this[method] as (path: string, ...handlers: H[]) => unknown
+      const addStrict: typeof add = (path, ...handlers) => add(path, ...refusingUndeclared(method, handlers))
+      this[method] = addStrict as (typeof this)[typeof method]
+    }
   }
 }

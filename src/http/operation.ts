@@ -1,8 +1,9 @@
 import type { Context, Handler, MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { findTargetHandler } from 'hono/utils/handler'
-import type * as z from 'zod'
+import * as z from 'zod'
 import type { Permission } from '../access/permissions.ts'
+import { lazy } from '../values/lazy.ts'
 import { bodyTooLarge, bodyTooSlow, readText, unreadableBody } from './body.ts'
 import { fileNotUtf8, notUtf8, readFields, readParts } from './fields.ts'
 import { invalidJson, parseJson } from './json.ts'
@@ -50,6 +51,8 @@ export interface OperationParts {
   /** By status: descriptions of its headers. Those of every answer are in headers.ts. */
   responseHeaders?: Record<number, Record<string, string>>
   problems?: (() => AppError)[]
+  /** Those that only the API's own routes answer: see `isApi`. */
+  apiProblems?: (() => AppError)[]
 }
 
 const PARTS = Symbol('operation')
@@ -78,14 +81,8 @@ const unsupportedMediaType = (...taken: string[]) =>
   new AppError(415, 'unsupported_media_type', 'The type, charset or coding of the body is not supported.', {
     headers: { accept: taken.join(', '), 'accept-encoding': 'identity' },
   })
-const BODY_PROBLEMS = [
-  invalidJson,
-  unreadableBody,
-  bodyTooSlow,
-  bodyTooLarge,
-  () => unsupportedMediaType(JSON_TYPE),
-  someInvalidInput,
-]
+const READING_PROBLEMS = [invalidJson, unreadableBody, bodyTooSlow, bodyTooLarge, someInvalidInput]
+const BODY_PROBLEMS = [...READING_PROBLEMS, () => unsupportedMediaType(JSON_TYPE)]
 
 /** Checks the JSON body strictly, and puts it on `c.var.body`. With `form`, also accepts a form. */
 export function body<S extends z.ZodType>(schema: () => S, form?: () => z.ZodType<z.output<S>>) {
@@ -164,11 +161,61 @@ export const readUpload = (most: number) => async (c: Context) => {
 }
 export const isUpload = (c: Context) => /^multipart\/form-data\b/i.test(c.req.header('content-type') ?? '')
 
+const fieldsOfQuery = (c: Context) => readFields(new URL(c.req.url).search.slice(1))
+
 /** Checks the query string strictly, and puts it on `c.var.query`. */
 export function query<S extends z.ZodObject>(schema: () => S) {
   const check = createMiddleware<{ Variables: { query: z.output<S> } }>(async (c, next) => {
-    c.set('query', validate(schema(), readFields(new URL(c.req.url).search.slice(1))))
+    c.set('query', validate(schema(), fieldsOfQuery(c)))
     await next()
   })
   return documented(check, { query: schema, problems: [someInvalidInput] })
+}
+
+/**
+ * Whether a route refuses what it does not take. Elsewhere, unknown parameters are ignored: OAuth demands it (RFC 6749
+ * section 3.1), and links to pages collect them.
+ */
+export const isApi = (path: string) => path.startsWith('/v1/')
+
+const Nothing = lazy(() => z.strictObject({}))
+/** The language of what is mailed: context.ts reads it on every route. */
+const AnyQuery = lazy(() => z.strictObject({ lang: z.string().optional() }))
+
+const refuseQuery = documented(
+  createMiddleware<object>((c, next) => {
+    if (c.req.url.includes('?') && isApi(c.req.path)) validate(AnyQuery(), fieldsOfQuery(c))
+    return next()
+  }),
+  { apiProblems: [someInvalidInput] },
+)
+
+/** An empty body is fine, and so is `{}`, which many clients always send. */
+const refuseBody = documented(
+  createMiddleware<object>(async (c, next) => {
+    if (c.req.raw.body !== null && isApi(c.req.path)) {
+      const text = await readText(c, invalidJson)
+      if (text !== '') validate(Nothing(), parseJson(text))
+    }
+    await next()
+  }),
+  { apiProblems: READING_PROBLEMS },
+)
+
+/**
+ * The handlers of a route, and what refuses a query or a body that none of them declares: a member in the wrong place
+ * must not be ignored, as it may decide between two very different requests (`hard`, `earlier_email`). It comes after
+ * the guards, so that a stranger learns nothing. Pages, which declare no answers, are left alone.
+ */
+export function refusingUndeclared(method: string, handlers: (Handler | MiddlewareHandler)[]) {
+  const parts = handlers.map((handler) => partsOf(handler) ?? {})
+  if (!parts.some(({ responses }) => responses)) return handlers
+  const body = parts.findIndex((part) => part.body ?? part.form ?? part.rows)
+  const query = parts.findIndex((part) => part.query)
+  const refusals = [
+    ...(query < 0 ? [refuseQuery] : []),
+    ...(body < 0 && method !== 'get' ? [refuseBody] : []),
+  ]
+  // Before the first that reads either; with none (-1), before the last handler.
+  return handlers.toSpliced(Math.max(body, query), 0, ...refusals)
 }

@@ -34,12 +34,9 @@ export const listOf = <S extends z.ZodType>(item: S) =>
       limit: z.int(),
       next_cursor: z.string().nullable().meta({ description: 'Where the list goes on; null at its end.' }),
       prev_cursor: z.string().nullable().meta({ description: 'The page before; null at the beginning.' }),
-      total: z
-        .int()
-        .nullable()
-        .meta({
-          description: 'Null where it would have to be counted: for a search, and most filters and lists.',
-        }),
+      total: z.int().nullable().meta({
+        description: 'Null where it would have to be counted: for a search, and most filters and lists.',
+      }),
       page: z.int().optional(),
       pages: z.int().optional(),
     }),
