@@ -29,9 +29,10 @@ function isBounded(sql: string, step: string): boolean {
   if (step.startsWith('SCAN users ') && sql.includes('FROM "users" ORDER BY id LIMIT 1)')) return true
   if (step.startsWith('SCAN oauth_clients') && sql.includes('FROM "oauth_clients" LIMIT ')) return true
   if (step.startsWith('SCAN signup_blocks') && sql.includes('FROM "signup_blocks" LIMIT ')) return true
-  // At most as many webhooks as may exist, and the oldest twenty deliveries of each.
+  // At most as many webhooks as may exist, twenty deliveries of two kinds of each, and the refused lines of each.
   if (/^SCAN (hook|webhooks)\b/.test(step)) return true
   if (step.includes('TEMP B-TREE') && sql.includes('PARTITION BY hook.id')) return true
+  if (step.includes('TEMP B-TREE') && sql.includes('ORDER BY refused.next_attempt_at')) return true
   // From the last row back to the first complete one: what this batch owes, and one more.
   if (step === 'SCAN webhook_deliveries' && sql.includes('is_fixed = 1 ORDER BY id DESC LIMIT 1)'))
     return true

@@ -141,30 +141,46 @@ export const eraseReasonsFromDeliveries = (about: SQL) =>
 export const OWED_MS = 3 * DAY_MS
 /** How long it is kept after it was delivered or given up. */
 export const DELIVERED_KEPT_MS = 30 * DAY_MS
-/** How many are looked at for each webhook: the first of them is always the first in its line. */
+/** How many are looked at for each webhook, of those that wait and of those that are refused again and again. */
 const LOOKED_AT = 20
 /** After so many refusals a delivery is tried on its own schedule, and the webhook goes on without it. */
 export const REFUSED_AFTER = 10
 
 export const isOpen = (name: string) => sql.raw(`${name}.delivered_at IS NULL AND ${name}.dead_at IS NULL`)
 
+/** A condition on the head of a line: that it is refused again and again. */
+export const isRefusedHead = (name: string) =>
+  sql`(${sql.raw(name)}.attempts >= ${REFUSED_AFTER} AND ${sql.raw(name)}.last_status IS NOT NULL)`
+
 /** The id of the refused delivery at the head of this delivery's line; null if the head is not refused. */
 export const refusedHeadOf = (delivery: string) => {
   const name = sql.raw(delivery)
-  return sql`(SELECT iif(head.attempts >= ${REFUSED_AFTER} AND head.last_status IS NOT NULL, head.id, NULL)
+  return sql`(SELECT iif(${isRefusedHead('head')}, head.id, NULL)
     FROM ${webhookDeliveries} AS head WHERE ${isOpen('head')} AND head.webhook_id = ${name}.webhook_id
       AND head.user_id IS ${name}.user_id ORDER BY head.id LIMIT 1)`
 }
 
+/** The open deliveries of `hook`, as `name`. */
+const ofHook = (name: string) =>
+  sql`FROM ${webhookDeliveries} AS ${sql.raw(name)} WHERE ${sql.raw(name)}.webhook_id = hook.id AND ${isOpen(name)}`
+
 /**
- * For a SELECT: each webhook as `hook` with its oldest open deliveries as `delivery`, except those that wait
- * behind a refused one.
+ * For a SELECT: each webhook as `hook` with two kinds of its open deliveries as `delivery`: the oldest of lines whose
+ * head is not refused, and refused heads, the first due first. Those that wait behind a refused one are passed over.
+ * Each kind has its own places: however many are refused, they take none from the others.
+ *
+ * Only refused heads before the oldest of the others are looked at. So whatever is owed, no more is read than the
+ * refused lines. There are never very many: each takes ten tries, with growing pauses, and ends after three days.
+ * NOT INDEXED leaves the deliveries their ids: SQLite may otherwise index the whole table for one run.
  */
 export const hooksWithOldest = () =>
-  sql`${webhooks} AS hook JOIN ${webhookDeliveries} AS delivery ON delivery.id IN (
-      SELECT looked.id FROM ${webhookDeliveries} AS looked WHERE looked.webhook_id = hook.id AND ${isOpen('looked')}
-        AND coalesce(${refusedHeadOf('looked')}, looked.id) = looked.id
-      ORDER BY looked.id LIMIT ${LOOKED_AT})`
+  sql`${webhooks} AS hook JOIN ${webhookDeliveries} AS delivery NOT INDEXED ON delivery.id IN (
+      SELECT id FROM (SELECT looked.id ${ofHook('looked')} AND ${refusedHeadOf('looked')} IS NULL
+        ORDER BY looked.id LIMIT ${LOOKED_AT})
+      UNION ALL SELECT id FROM (SELECT refused.id ${ofHook('refused')} AND ${refusedHeadOf('refused')} = refused.id
+        AND refused.id < coalesce((SELECT looked.id ${ofHook('looked')} AND ${refusedHeadOf('looked')} IS NULL
+          ORDER BY looked.id LIMIT 1), ${Number.MAX_SAFE_INTEGER})
+        ORDER BY refused.next_attempt_at LIMIT ${LOOKED_AT}))`
 
 /** Deliveries whose three days are over, and that nobody is sending. */
 export const overdue = () => sql`SELECT delivery.id FROM ${hooksWithOldest()}

@@ -7,6 +7,7 @@ import {
   hooksWithOldest,
   IS_OPEN,
   isOpen,
+  isRefusedHead,
   OWED_MS,
   REFUSED_AFTER,
   refusedHeadOf,
@@ -23,8 +24,8 @@ import {
  * - Pause: a webhook that has failed is left alone until `next_try_at`; then only its oldest open delivery is
  *   tried. A success at its address ends the pause, even that of a try by hand.
  * - Refused: a delivery that the receiver has refused ten times gets pauses of its own, up to an hour. The
- *   oldest of the next line is tried beside it, so one message that is never accepted does not block those
- *   about other users. At most the newest thousand of its own line wait behind it, as the query for due
+ *   oldest of the next line is tried beside it, so messages that are never accepted, however many, do not block
+ *   those about other users. At most the newest thousand of its own line wait behind it, as the query for due
  *   deliveries passes over each; older ones are given up.
  * - Rest: after a 410, or a day of failures, nothing is sent until somebody wakes the webhook by PATCH, or by
  *   a test that is accepted. Neither a delivery already on its way nor a try by hand wakes it.
@@ -96,18 +97,18 @@ export interface DueDelivery extends Due<number> {
 }
 
 /**
- * Selects what may be claimed now, from each webhook in turn, so that one with many deliveries does not hold
- * up others.
+ * Selects what may be claimed now, from each webhook in turn, so that one with many deliveries does not hold up
+ * others; and in each turn, what has not been refused again and again before what has.
  */
 export const selectDueDeliveries =
   () => sql<DueDelivery>`SELECT id, attempts, next_attempt_at, ${databaseNow} AS database_now FROM (
-    SELECT delivery.id, delivery.attempts, delivery.next_attempt_at,
-      row_number() OVER (PARTITION BY hook.id ORDER BY delivery.id) AS turn
+    SELECT delivery.id, delivery.attempts, delivery.next_attempt_at, ${isRefusedHead('delivery')} AS is_refused,
+      row_number() OVER (PARTITION BY hook.id, ${isRefusedHead('delivery')} ORDER BY delivery.id) AS turn
     FROM ${hooksWithOldest()}
     WHERE hook.rested_at IS NULL AND coalesce(hook.next_try_at, 0) <= ${databaseNow}
       AND delivery.next_attempt_at <= ${databaseNow} AND delivery.is_fixed = 1 AND ${isFirst('delivery', 'line')}
       AND (hook.next_try_at IS NULL OR ${isFirst('delivery', 'webhook')}))
-  ORDER BY turn, id LIMIT ${MAX_CONCURRENT}`
+  ORDER BY turn, is_refused, id LIMIT ${MAX_CONCURRENT}`
 
 /**
  * A condition on a delivery: that it may be claimed. Once the batch has claimed it, the next in its line may

@@ -14,8 +14,10 @@ interface World {
   line: readonly string[]
   /** How often something bad may happen. */
   left: State['left']
-  /** The delivery that the receiver always refuses. */
-  refuses?: number
+  /** The deliveries that the receiver always refuses. */
+  refuses?: readonly number[]
+  /** How many are looked at, of those that wait and of refused ones; all if absent. */
+  lookedAt?: number
   /** How many of its line may wait behind it. */
   mostBehind?: number
   /** Every state must lead to one like this. */
@@ -31,14 +33,22 @@ const ADA: World = {
 const ADA_AND_EVE: World = {
   line: ['ada', 'ada', 'eve'],
   left: { losses: 1, failures: 1, days: 0, hands: 0, gone: 0, moves: 0 },
-  refuses: A1,
+  refuses: [A1],
+  isGood: ({ rows }) => rows[2]!.is === 'done',
+}
+/** The receiver always refuses Ada's and Bob's, as many as are looked at; the last is Eve's. */
+const MANY_REFUSED: World = {
+  line: ['ada', 'bob', 'eve'],
+  left: { losses: 1, failures: 1, days: 0, hands: 0, gone: 0, moves: 0 },
+  refuses: [0, 1],
+  lookedAt: 2,
   isGood: ({ rows }) => rows[2]!.is === 'done',
 }
 /** The receiver always refuses the first of Ada's three, and one may wait behind it. */
 const LONG: World = {
   line: ['ada', 'ada', 'ada'],
   left: { losses: 0, failures: 0, days: 1, hands: 1, gone: 0, moves: 0 },
-  refuses: A1,
+  refuses: [A1],
   mostBehind: 1,
   isGood: ({ rows }) => rows.every(({ is }) => is !== 'open'),
 }
@@ -56,6 +66,7 @@ type Rule =
   | 'noted for its claim' // The result is only recorded for that claim.
   | 'given up by nobody’s claim' // What is under way is not given up.
   | 'refused lines are passed' // One that is refused again and again does not block other lines.
+  | 'refused ones have their own places' // However many are refused, the oldest of other lines are looked at.
   | 'given up behind what is open' // Those behind a refused one are given up only while it is open.
   | 'the newest wait' // The oldest behind it are given up, not the newest.
   | 'rests until woken' // A success does not wake a resting webhook: only PATCH does.
@@ -119,10 +130,24 @@ const start = ({ line, left }: World): State => ({
 const isOpen = (state: State, at: number) => state.rows[at]!.is === 'open'
 const isFirst = (state: State, at: number, { line }: World) =>
   !line.some((whose, other) => other < at && whose === line[at] && isOpen(state, other))
+/** The first open one of its line. */
+const headOf = (state: State, at: number, { line }: World) =>
+  line.findIndex((whose, other) => whose === line[at] && isOpen(state, other))
 /** Whether the receiver refuses what this one's line waits for. */
-const isRefused = (state: State, at: number, { line }: World) => {
-  const head = line.findIndex((whose, other) => whose === line[at] && isOpen(state, other))
-  return state.rows[head]!.isRefused
+const isRefused = (state: State, at: number, world: World) => state.rows[headOf(state, at, world)]!.isRefused
+/** Whether it is among those that are looked at. */
+function isLookedAt(state: State, at: number, world: World, haveOwnPlaces: boolean): boolean {
+  const open = [...world.line.keys()].filter((other) => isOpen(state, other))
+  const free = open.filter((other) => !isRefused(state, other, world))
+  const refused = open.filter(
+    (other) => isRefused(state, other, world) && headOf(state, other, world) === other,
+  )
+  const before = refused.filter((other) => other < (free[0] ?? Number.POSITIVE_INFINITY))
+  const first = (those: number[]) => those.slice(0, world.lookedAt)
+  const looked = haveOwnPlaces
+    ? [...first(free), ...first(before)]
+    : first([...free, ...refused].sort((one, other) => one - other))
+  return looked.includes(at)
 }
 const isOldest = (state: State, at: number, world: World, passesRefused: boolean) =>
   !world.line.some(
@@ -185,6 +210,7 @@ function next(state: State, world: World, without: Rule | undefined): State[] {
           !state.rests &&
           row.holder === null &&
           !(has('line') && !isFirst(state, at, world)) &&
+          isLookedAt(state, at, world, has('refused ones have their own places')) &&
           (!state.isFailing || state.mayTry) &&
           (!state.isFailing || isOldest(state, at, world, has('refused lines are passed')))
         if (!mayClaim) continue
@@ -210,12 +236,13 @@ function next(state: State, world: World, without: Rule | undefined): State[] {
           s.workers[w] = null
         })
     } else if (worker.at === 'on its way') {
-      if (at !== world.refuses)
+      const isAlwaysRefused = world.refuses?.includes(at) ?? false
+      if (!isAlwaysRefused)
         then((s) => {
           receive(s, at, 'in turn', world)
           s.workers[w]!.at = 'taken'
         })
-      if (at === world.refuses)
+      if (isAlwaysRefused)
         then((s) => {
           s.workers[w]!.at = 'failed'
         })
@@ -230,7 +257,7 @@ function next(state: State, world: World, without: Rule | undefined): State[] {
           s.workers[w]!.at = 'gone'
         })
       // Accepted, but the answer is lost: for us it has failed.
-      if (state.left.losses > 0 && at !== world.refuses)
+      if (state.left.losses > 0 && !isAlwaysRefused)
         then((s) => {
           s.left.losses -= 1
           receive(s, at, 'in turn', world)
@@ -252,12 +279,12 @@ function next(state: State, world: World, without: Rule | undefined): State[] {
         const row = s.rows[at]!
         if ((row.holder === w || !has('noted for its claim')) && row.is === 'open') {
           if (worker.at === 'taken') row.is = 'done'
-          row.isRefused ||= at === world.refuses
+          row.isRefused ||= world.refuses?.includes(at) ?? false
           row.holder = null
         }
         s.silent[w] = worker.at !== 'taken' && !has('silent as claimed before')
         noteAnswer(s, worker)
-        const isRefused = at === world.refuses && world.mostBehind !== undefined
+        const isRefused = world.refuses?.includes(at) && world.mostBehind !== undefined
         s.workers[w] = isRefused ? { ...worker, at: 'refused' } : null
       })
       // The Worker dies, and nothing is recorded.
@@ -440,6 +467,10 @@ describe('In every order of what can happen to deliveries', () => {
   test('a delivery that is always refused does not block other users’ lines, and is not overtaken in its own', () => {
     expect(search(ADA_AND_EVE)).toMatchObject({ wrong: undefined, stuck: 0 })
     expect(search(ADA_AND_EVE, 'refused lines are passed').stuck).toBeGreaterThan(0)
+  })
+  test('deliveries that are always refused, however many, do not block other users’ lines', () => {
+    expect(search(MANY_REFUSED)).toMatchObject({ wrong: undefined, stuck: 0 })
+    expect(search(MANY_REFUSED, 'refused ones have their own places').stuck).toBeGreaterThan(0)
   })
   test('no delivery that is under way is given up behind it, and the newest arrive', {
     timeout: 240_000,

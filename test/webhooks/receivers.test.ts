@@ -4,8 +4,10 @@ import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { cleanUp } from '../../src/cleanup/service.ts'
 import { openForCron } from '../../src/context.ts'
 import { deliverEvents } from '../../src/webhooks/delivery.ts'
+import { selectDueDeliveries } from '../../src/webhooks/protocol.ts'
 import type { WebhookWithSecret } from '../../src/webhooks/schemas.ts'
 import type { Api } from '../support/api.ts'
+import { rounds } from '../support/rounds.ts'
 import { behindFirstRead } from '../support/upstreams.ts'
 import { addWebhook, deliver, type Hook, openWithWebhooks, pausesEnd, rename } from '../support/webhooks.ts'
 
@@ -347,6 +349,82 @@ describe('What a receiver refuses ten times', () => {
     await deliver(api)
     expect((await names()).slice(7)).toEqual(['Refused', 'Ada'])
     expect(await open(hook)).toEqual([])
+  })
+
+  /** This many people have a message that has been refused ten times; each is due again in so many ms. */
+  async function refuseOf(hook: Hook, count: number, dueInMs: number) {
+    const some = await people(count)
+    await renameAll(hook, some, ['Refused'])
+    await api.sql(
+      `UPDATE webhook_deliveries SET attempts = 10, last_status = 400, next_attempt_at = ? WHERE webhook_id = ?`,
+      [Date.now() + dueInMs, hook.id],
+    )
+  }
+  const namesOf = async (hook: Hook) => (await hook.received()).map(({ data }) => data.user!.name)
+
+  test.each([
+    ['while they wait', 3_600_000],
+    ['when all of them are due again', -1],
+  ])('does not block other users’ lines, however many are refused: %s', async (_, dueInMs) => {
+    const hook = await addWebhook(api, ['user.updated'], 'picky')
+    await api.sql('UPDATE webhooks SET next_try_at = ? WHERE id = ?', [Date.now() + 100_000, hook.id])
+    await refuseOf(hook, 25, dueInMs)
+    const [eve] = await people(1)
+    await rename(api, hook.admin, eve!.id, 'Eve')
+    // After as many tries as this, a day of them would put the webhook to rest.
+    await api.sql('UPDATE webhooks SET failures = 49, failing_since = 1, next_try_at = 1 WHERE id = ?', [
+      hook.id,
+    ])
+    await deliver(api, 'request')
+    expect(await namesOf(hook)).toContain('Eve')
+    expect((await hook.state()).rested_at).toBeNull()
+    await rename(api, hook.admin, eve!.id, 'Eve Two')
+    await pausesEnd(api)
+    await deliver(api)
+    expect(await namesOf(hook)).toContain('Eve Two')
+    // Each of the refused ones has its turn, and none is lost.
+    for (let round = 0; round < 10; round++) {
+      await pausesEnd(api)
+      await deliver(api)
+    }
+    const tried = (await namesOf(hook)).filter((name) => name === 'Refused').length
+    expect(tried).toBe(dueInMs > 0 ? 0 : 25)
+    expect((await open(hook)).length).toBe(25)
+  })
+
+  test('costs as many rows, however much is owed to other users', async () => {
+    const { own, api: lone } = await openWithWebhooks()
+    const hook = await addWebhook(lone, ['user.updated'])
+    await lone.sql('UPDATE webhooks SET next_try_at = NULL WHERE id = ?', [hook.id])
+    const owe = (users: string, count: number, attempts: number, dueAt: number) =>
+      lone.sql(
+        `INSERT INTO webhook_deliveries (webhook_id, event_id, user_id, type, is_fixed, owed_at, attempts, last_status,
+            next_attempt_at)
+          WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?2)
+          SELECT ?1, ?5 || n, ?5 || n, 'user.updated', 1, ?4, ?3, iif(?3 > 0, 422, NULL), ?4 FROM n`,
+        [hook.id, count, attempts, dueAt, users],
+      )
+    const rowsRead = async () => {
+      const { result, calls } = await own.measure(() =>
+        openForCron(lone.bindings, createExecutionContext()).db.read({ due: selectDueDeliveries() }),
+      )
+      const read = calls.flatMap(({ statements }) => statements).map(({ rowsRead: rows }) => rows)
+      return { due: result.due.length, read: read.reduce((sum, rows) => sum + rows, 0) }
+    }
+    const none = await rowsRead()
+    await owe('free', 40, 0, 1)
+    const free = await rowsRead()
+    await lone.sql('DELETE FROM webhook_deliveries')
+    await owe('refused', 50, 10, Date.now() + 3_600_000)
+    await owe('free', 40, 0, 1)
+    const few = await rowsRead()
+    await owe('more', rounds(20_000, 1_000_000), 0, 1)
+    const many = await rowsRead()
+    expect(many).toEqual(few)
+    // And a few for each refused line.
+    expect(few.read - free.read).toBeLessThan(10 * 50)
+    expect([free.due, few.due]).toEqual([5, 5])
+    expect(free.read - none.read).toBeLessThan(200)
   })
 
   test('does not block other users’ lines, however long its own line is', async () => {
