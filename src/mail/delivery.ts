@@ -9,6 +9,7 @@ import { oneTimeTokens, TAKES_BACK } from '../links/models.ts'
 import { LIFETIME_MS, makeCode, makeLinkToken } from '../links/service.ts'
 import { LAST_REFUSAL, systemState } from '../system/models.ts'
 import { users } from '../users/models.ts'
+import { MINUTE_MS } from '../values/durations.ts'
 import { mailboxOf } from '../values/email.ts'
 import { timeOfId } from '../values/ids.ts'
 import { KINDS, type Kind, type MailKind } from './kinds.ts'
@@ -102,7 +103,10 @@ async function claim(resources: Resources, send: Send, due: Due[]): Promise<Clai
   }
 }
 
-/** A mail that cannot be claimed waits as after a try: otherwise it would be first in line for good. */
+/**
+ * A mail that cannot be claimed waits as after a try: otherwise it would be first in line for good. If it was claimed
+ * after all, and only the answer was lost, this changes nothing.
+ */
 async function putOff({ db, origin }: Resources, { id, ...due }: Due, cause: unknown): Promise<Claimed> {
   const [moved] = claiming(outbox, [{ id, ...due }], Date.now(), isWaiting)
   await db.writeBatch({ moved: moved!.claim })
@@ -111,9 +115,15 @@ async function putOff({ db, origin }: Resources, { id, ...due }: Due, cause: unk
 }
 
 /**
+ * How long a claimed mail may be on its way: until those before it have gone, and it has gone itself, each in at most
+ * the time of an SMTP conversation (CALLS in http/outbound.ts).
+ */
+const ON_ITS_WAY_MS = MINUTE_MS
+
+/**
  * Claims mails before they are sent, so that of two runs at once only one sends each. A claim moves the time
- * of the next attempt, and is read back by it. If the service cannot recognise a repeat, the mail counts as
- * sent from here on.
+ * of the next attempt, and is read back by it. If the service cannot recognise a repeat, nobody may try again by
+ * themselves from here on: unless its end is noted, the mail is given up as one that may have been sent.
  */
 async function claimAtOnce(
   { db, origin: { requestId: request_id } }: Resources,
@@ -122,7 +132,8 @@ async function claimAtOnce(
 ): Promise<Claimed> {
   const now = Date.now()
   const mayBe = and(isWaiting, gt(outbox.expires_at, now))!
-  const claims = claiming(outbox, due, now, mayBe, { also: knowsRepeats ? {} : { sent_at: now } })
+  const also = knowsRepeats ? {} : { dead_at: now + ON_ITS_WAY_MS, refusal: UNKNOWN }
+  const claims = claiming(outbox, due, now, mayBe, { also })
   const ids = due.map(({ id }) => id)
   const { dead, mails } = await db.writeBatch({
     dead: build
@@ -140,7 +151,7 @@ async function claimAtOnce(
     mails: build
       .select({ ...getTableColumns(outbox), ...named })
       .from(outbox)
-      .where(and(or(...claims.map(({ isClaimed }) => isClaimed)), isNull(outbox.dead_at))),
+      .where(or(...claims.map(({ isClaimed }) => isClaimed))),
   })
   for (const { id, kind, refusal } of dead)
     if (refusal === 'expired') log('error', { code: 'mail_dead', request_id, id, kind, refusal })
@@ -161,13 +172,13 @@ async function deliver(resources: Resources, send: Send, mail: Owed): Promise<vo
     const { isFinal, reason } = refusal
     const code = isFinal ? 'mail_dead' : 'mail_not_sent'
     log(isFinal ? 'error' : 'warn', { code, ...line, refusal: reason })
-    const set = { refusal: reason, sent_at: null, ...(isFinal && { dead_at: Date.now() }) }
+    const set = { refusal: reason, dead_at: isFinal ? Date.now() : null }
     await resources.db.writeBatch({
       refused: build.update(outbox).set(set).where(isAttempt(outbox, mail)),
       service: reason === NO_ANSWER || reason === UNKNOWN ? [] : [noteRefusal(reason)],
     })
   } catch (error) {
-    // It is claimed, so it is retried when its pause is over.
+    // It is claimed, so it is retried when its pause is over, or listed as one that may have been sent.
     log('warn', { code: 'mail_not_noted', ...line, cause: error })
   }
 }
@@ -202,7 +213,10 @@ const AT_ONCE_MS = 2000
 async function noteSent({ db }: Resources, mail: OutboxMail): Promise<void> {
   const now = Date.now()
   await db.writeBatch({
-    mail: build.update(outbox).set({ sent_at: now, refusal: null }).where(isAttempt(outbox, mail)),
+    mail: build
+      .update(outbox)
+      .set({ sent_at: now, dead_at: null, refusal: null })
+      .where(isAttempt(outbox, mail)),
     service: build.delete(systemState).where(eq(systemState.name, LAST_REFUSAL)),
     token: mail.token_id
       ? [

@@ -13,7 +13,7 @@ import { tokenIsLive } from '../sessions/revocation.ts'
 import { Id, Time, timeOfId, toTime, toTimeOrNull } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { mailEnded, mailNotFound } from './errors.ts'
-import { type OutboxMail, outbox, UNKNOWN } from './models.ts'
+import { isDead, type OutboxMail, outbox, UNKNOWN } from './models.ts'
 import { sendAfterwards } from './outbox.ts'
 
 export const Mail = lazy(() =>
@@ -23,7 +23,7 @@ export const Mail = lazy(() =>
       kind: z.string(),
       status: z.enum(['waiting', 'sent', 'dead', 'unknown']).meta({
         description:
-          '`unknown`: handed over whole, but never acknowledged, so it is not resent by itself. Listed with the dead.',
+          '`unknown`: perhaps handed over, but never acknowledged, so it is not resent by itself. Listed with the dead.',
       }),
       to: z.string(),
       user_id: Id().nullable(),
@@ -52,15 +52,10 @@ export const ListMails = lazy(() =>
   }),
 )
 
-const toMail = (row: OutboxMail): Mail => {
+const toMail = (row: OutboxMail, now: number): Mail => {
+  const deadAt = row.dead_at !== null && row.dead_at <= now ? row.dead_at : null
   const status =
-    row.sent_at !== null
-      ? 'sent'
-      : row.dead_at === null
-        ? 'waiting'
-        : row.refusal === UNKNOWN
-          ? UNKNOWN
-          : 'dead'
+    row.sent_at !== null ? 'sent' : deadAt === null ? 'waiting' : row.refusal === UNKNOWN ? UNKNOWN : 'dead'
   return {
     id: row.id,
     kind: row.kind,
@@ -68,11 +63,11 @@ const toMail = (row: OutboxMail): Mail => {
     to: row.recipient,
     user_id: row.user_id,
     attempts: row.attempts,
-    refusal: row.refusal,
+    refusal: status === 'waiting' && row.dead_at !== null ? null : row.refusal,
     created_at: toTime(row.created_at),
     expires_at: toTime(row.expires_at),
     next_attempt_at: status === 'waiting' ? toTime(row.next_attempt_at) : null,
-    dead_at: toTimeOrNull(row.dead_at),
+    dead_at: toTimeOrNull(deadAt),
   }
 }
 
@@ -82,17 +77,17 @@ type Row = OutboxMail & { rowid: number }
  * Mails that were given up, or that wait; without those whose link is no longer valid, as nobody misses them.
  */
 export async function listMails(
-  { db, config }: Resources,
+  { db, config, now }: Resources,
   { status, limit, cursor }: Of<typeof ListMails>,
 ): Promise<List<Mail>> {
   const list = `mails ${status}`
   const place = openPlace(config, list, cursor)
-  const isDead = status === 'dead'
-  const order = isDead ? sql`dead_at` : sql`next_attempt_at`
-  const isDescending = isDead !== (place?.isBackwards ?? false)
+  const areDead = status === 'dead'
+  const order = areDead ? sql`dead_at` : sql`next_attempt_at`
+  const isDescending = areDead !== (place?.isBackwards ?? false)
   const direction = isDescending ? sql`DESC` : sql`ASC`
-  const isMeant = isDead
-    ? sql`dead_at IS NOT NULL AND refusal IS NOT 'void'`
+  const isMeant = areDead
+    ? sql`${isDead(now)} AND refusal IS NOT 'void'`
     : sql`sent_at IS NULL AND dead_at IS NULL AND next_attempt_at >= 0`
   const [at, rowid] = place?.position ?? []
   const after = place
@@ -102,13 +97,13 @@ export async function listMails(
     read: sql<Row>`SELECT *, rowid FROM ${outbox} WHERE ${isMeant}${after}
       ORDER BY ${order} ${direction}, rowid ${direction} LIMIT ${limit + 1}`,
   })
-  const positionOf = (row: Row) => [isDead ? row.dead_at : row.next_attempt_at, row.rowid]
+  const positionOf = (row: Row) => [areDead ? row.dead_at : row.next_attempt_at, row.rowid]
   const { rows, pagination } = toPage(config, list, { read, limit, place, positionOf })
-  return { data: rows.map(toMail), pagination }
+  return { data: rows.map((row) => toMail(row, now)), pagination }
 }
 
 /**
- * Retries a mail that was given up, from the beginning. One that waits, or has been sent, is not changed.
+ * Retries a mail that was given up, from the beginning. One that waits, is on its way or was sent is not changed.
  *
  * @throws 404 `mail_not_found`; 409 `mail_ended` if it has expired.
  */
@@ -116,7 +111,7 @@ export async function retryMail(resources: Resources, actor: Claims, id: string)
   if (!Id().safeParse(id).success) throw mailNotFound()
   const { db, now } = resources
   const holds = tokenIsLive(actor, now)
-  const isDead = and(eq(outbox.id, id), sql`dead_at IS NOT NULL`, gt(outbox.expires_at, now))
+  const mayBeRetried = and(eq(outbox.id, id), isDead(now), gt(outbox.expires_at, now))
   const event = {
     id: uuidv7(),
     action: 'mail.retried',
@@ -127,7 +122,11 @@ export async function retryMail(resources: Resources, actor: Claims, id: string)
   const isDone = rowExists(activityLogs, event.id)
   const { mail, verdict } = await db.writeBatch(
     {
-      history: record(resources, event, sql`${holds} AND EXISTS (SELECT 1 FROM ${outbox} WHERE ${isDead})`),
+      history: record(
+        resources,
+        event,
+        sql`${holds} AND EXISTS (SELECT 1 FROM ${outbox} WHERE ${mayBeRetried})`,
+      ),
       change: build
         .update(outbox)
         // As when it was new: the sender claims it by this time.
@@ -142,6 +141,6 @@ export async function retryMail(resources: Resources, actor: Claims, id: string)
   const [row] = mail
   if (!row) throw mailNotFound()
   if (verdict[0]!.is_done) sendAfterwards(resources, id)
-  else if (row.dead_at !== null) throw mailEnded()
-  return toMail(row)
+  else if (row.dead_at !== null && row.dead_at <= now) throw mailEnded()
+  return toMail(row, now)
 }

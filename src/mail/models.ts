@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { databaseNow } from '../database/statements.ts'
 import type { Language } from '../values/languages.ts'
 import type { MailKind } from './kinds.ts'
 
@@ -33,7 +34,10 @@ export const outbox = sqliteTable(
     attempts: integer().notNull(),
     next_attempt_at: integer().notNull(),
     sent_at: integer(),
-    /** When it was given up: refused for good, or its link has expired. */
+    /**
+     * When it was given up: refused for good, or its link has expired. In the future while a mail is on its way that
+     * must not be sent twice: then it counts as given up if nothing is heard of it.
+     */
     dead_at: integer(),
     /** The country of the request for it; null if nobody asked. */
     country: text(),
@@ -54,11 +58,14 @@ export const outbox = sqliteTable(
   ],
 )
 
-/** The refusal of a mail that may have been sent: it was handed over, but never acknowledged. */
+/** The refusal of a mail that may have been sent: it was perhaps handed over, but never acknowledged. */
 export const UNKNOWN = 'unknown'
+
+/** A condition: that a mail was given up. One that is on its way was not. */
+export const isDead = (now: number | SQL = databaseNow) => sql`dead_at <= ${now}`
 
 /** How many mails were given up, counting up to a limit. */
 export const countDead = (most: number): SQL<number> =>
-  sql<number>`(SELECT count(*) FROM (SELECT 1 FROM ${outbox} WHERE dead_at IS NOT NULL LIMIT ${sql.raw(String(most))}))`
+  sql<number>`(SELECT count(*) FROM (SELECT 1 FROM ${outbox} WHERE ${isDead()} LIMIT ${sql.raw(String(most))}))`
 
 export type OutboxMail = typeof outbox.$inferSelect

@@ -14,7 +14,7 @@ import { timeOfId } from '../values/ids.ts'
 import { deliverNew } from './delivery.ts'
 import { KINDS, type MailKind } from './kinds.ts'
 import type { MailRequested, Notices } from './limits.ts'
-import { type OutboxMail, outbox } from './models.ts'
+import { isDead, type OutboxMail, outbox } from './models.ts'
 import { deviceOf } from './text.ts'
 
 const NOTICE_LIFETIME_MS = 48 * HOUR_MS
@@ -209,7 +209,7 @@ export function enqueueNotice(
 const MAILS_PER_REQUEST = 20
 /**
  * Work after an answer is cut off after 30 seconds. Mails claimed by then, with a service that cannot
- * recognise a repeat, would count as sent; so none is claimed without enough time left to send it (CALLS in
+ * recognise a repeat, would be given up; so none is claimed without enough time left to send it (CALLS in
  * http/outbound.ts).
  */
 const TAKES_MAILS_FOR_MS = 10_000
@@ -249,5 +249,5 @@ async function sendOwed(resources: Resources, waiting: string[]): Promise<void> 
  */
 export const countMails = () => sql<{ waiting: number; dead: number }>`SELECT
   (SELECT count(*) FROM (SELECT 1 FROM ${outbox} WHERE sent_at IS NULL AND dead_at IS NULL LIMIT 100)) AS waiting,
-  (SELECT count(*) FROM (SELECT 1 FROM ${outbox} WHERE dead_at IS NOT NULL AND refusal IS NOT 'void'
+  (SELECT count(*) FROM (SELECT 1 FROM ${outbox} WHERE ${isDead()} AND refusal IS NOT 'void'
     LIMIT 100)) AS dead`

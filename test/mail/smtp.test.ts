@@ -1,11 +1,13 @@
 import { createExecutionContext, createScheduledController, waitOnExecutionContext } from 'cloudflare:test'
 import { expect, inject, test } from 'vitest'
 import { configOf } from '../../src/config/main.ts'
+import { openForCron } from '../../src/context.ts'
 import worker from '../../src/index.ts'
+import { deliverDue } from '../../src/mail/delivery.ts'
 import { openTransport } from '../../src/mail/transports.ts'
 import { openApi } from '../support/api.ts'
 import { ACCOUNT, type WiredMail } from '../support/mail-server.ts'
-import { freshUpstreams } from '../support/upstreams.ts'
+import { freshUpstreams, readinessOf } from '../support/upstreams.ts'
 
 const at = inject('mailServer')
 const account = `${encodeURIComponent(ACCOUNT.user)}:${encodeURIComponent(ACCOUNT.password)}`
@@ -202,5 +204,73 @@ test.concurrent.each(['drops', 'silent'])(
     const both = await mailsTo(email)
     expect(new Set(both.map(({ raw }) => header(raw, 'Message-ID'))).size).toBe(1)
     expect(both).toHaveLength(2)
+  },
+)
+
+type Own = Awaited<ReturnType<typeof freshUpstreams>>
+
+test.concurrent.each<[string, (own: Own, api: ReturnType<typeof openApi>) => Promise<void>]>([
+  [
+    'the Worker is cut off',
+    async (_, api) => {
+      const resources = openForCron(api.bindings, createExecutionContext())
+      const { db } = resources
+      const claimed = Promise.withResolvers<void>()
+      resources.db = {
+        ...db,
+        async writeBatch(batch, marker) {
+          const done = await db.writeBatch(batch, marker)
+          if (!('claims' in batch)) return done
+          claimed.resolve()
+          return new Promise<never>(() => {})
+        },
+      }
+      void deliverDue(resources)
+      await claimed.promise
+    },
+  ],
+  [
+    'the database’s answers are lost',
+    async (own, api) => {
+      await own.behave('libsql', { mode: 'reset-after', next: 2, only: 'set \\"attempts\\"' })
+      await runMailCron(api)
+      await own.behave('libsql', { mode: 'pass' })
+    },
+  ],
+])(
+  'Fault 17: a mail that is claimed and never sent, because %s, is listed after a minute, and can be resent',
+  async (_, lose) => {
+    const own = await freshUpstreams()
+    const api = openApi({ ...own.bindings, ...SMTP } as never)
+    const email = `once-leaves.${crypto.randomUUID()}@people.test`
+    await api.person({ email })
+    await api.send('POST', '/v1/auth/forgot_password', { body: { email } })
+    await api.sql('UPDATE outbox SET next_attempt_at = 0')
+    await lose(own, api)
+    const { id, attempts } = await outboxOf(api)
+    expect([attempts, await mailsTo(email)]).toEqual([2, []])
+
+    const { token } = await api.quickActor({ role: 'admin' })
+    const retry = () => api.send('POST', `/v1/mails/${id}/retry`, { token })
+    const look = async () => {
+      const { body: list } = await api.send<{ data: object[] }>('GET', '/v1/mails', { token })
+      const { body } = await api.send('GET', '/ready', { token })
+      return { listed: list.data, ready: readinessOf(body), dead: (body.mail as { dead: number }).dead }
+    }
+    // So far it may be on its way: it alarms nobody, and a second one is not sent beside it.
+    expect(await look()).toEqual({ listed: [], ready: 'ready', dead: 0 })
+    expect((await retry()).body).toMatchObject({ status: 'waiting', attempts: 2, dead_at: null })
+    await runMailCron(api)
+    expect([await mailsTo(email), (await outboxOf(api)).attempts]).toEqual([[], 2])
+
+    await api.sql('UPDATE outbox SET dead_at = dead_at - 60001')
+    const unknown = { id, to: email, status: 'unknown', refusal: 'unknown', dead_at: expect.any(String) }
+    expect(await look()).toEqual({ listed: [expect.objectContaining(unknown)], ready: 'ready', dead: 1 })
+    await runMailCron(api)
+    expect(await mailsTo(email)).toEqual([])
+    expect((await retry()).status).toBe(200)
+    expect(await mailsTo(email)).toHaveLength(1)
+    expect(await outboxOf(api)).toMatchObject({ attempts: 1, sent: 1, dead: 0, refusal: null })
+    expect(await look()).toEqual({ listed: [], ready: 'ready', dead: 0 })
   },
 )
