@@ -96,18 +96,19 @@ export const accountFactorRoutes = new Hono<PageEnv>()
     }),
   )
   .post('/account/security/totp/confirm', recent, ours, async (c) => {
-    const { code = '', request_token, mail_code } = c.var.fields
+    const { code = '', seed_digest = '', request_token, mail_code } = c.var.fields
     const mail = request_token ? { request_token, mail_code: (mail_code ?? '').replace(/\s/g, '') } : {}
     try {
       const input = validate(ConfirmTotp(), { code: code.replace(/\s/g, ''), ...mail })
-      const { recovery_codes } = await confirmTotp(c.var, c.var.actor, input)
+      const { recovery_codes } = await confirmTotp(c.var, c.var.actor, input, seed_digest)
       replaceSessionCookie(c, c.var.actor)
       return await showCodes(c, recovery_codes)
     } catch (error) {
       const outcome = await outcomeOf(c, error, 'code')
-      return orExplain(c, PAGE, async () =>
-        setUpApp(c, await beginTotpAgain(c.var, c.var.actor), request_token, outcome, statusOf(error)),
-      )
+      return orExplain(c, PAGE, async () => {
+        const seed = await beginTotpAgain(c.var, c.var.actor, seed_digest)
+        return setUpApp(c, seed, request_token, outcome, statusOf(error))
+      })
     }
   })
   .post('/account/security/totp/remove', recent, ours, (c) =>

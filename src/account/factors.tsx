@@ -2,6 +2,7 @@ import { raw } from 'hono/html'
 import type { Child, FC } from 'hono/jsx'
 import { renderSVG } from 'uqr'
 import type { Factors, Passkey, TotpSeed } from '../factors/schemas.ts'
+import { seedDigest } from '../factors/totp.ts'
 import {
   Ago,
   AsRequest,
@@ -227,6 +228,7 @@ export const SetUpAppPage: FC<PageProps & { seed: TotpSeed; requestToken: string
         </div>
       </div>
       <Form action={`${PATH}/totp/confirm`} token={viewer.formToken}>
+        <input type="hidden" name="seed_digest" value={seedDigest(seed)} />
         <Field
           name="code"
           label={texts.code}

@@ -82,7 +82,7 @@ function filterOf(c: Context) {
     ...(user_id && { user_id }),
     ...(actor_id && { actor_id }),
     ...(from && { from: toTimeTyped(zoneOf(c), `${from}T00:00:00`) }),
-    ...(to && { to: toTimeTyped(zoneOf(c), `${to}T23:59:59.999`) }),
+    ...(to && { to: toTimeTyped(zoneOf(c), `${to}T24:00:00`) }),
   }
 }
 

@@ -12,13 +12,13 @@ import { tokenIsLive } from '../sessions/revocation.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
 import { users } from '../users/models.ts'
 import { toTime, toTimeOrNull } from '../values/ids.ts'
-import { addFactor, findMailProof, readOwn, removeFactor } from './enrol.ts'
+import { addFactor, findMailProof, type Own, readOwn, removeFactor } from './enrol.ts'
 import { factorNotFound, lastWayIn, noFactor, nothingToConfirm, totpExists, wrongCode } from './errors.ts'
 import { factors, recoveryCodes } from './models.ts'
 import { makeRecoveryCodes, storeRecoveryCodes } from './recovery-codes.ts'
 import type { ConfirmTotp, Factors, RecoveryCodes, TotpSeed } from './schemas.ts'
 import { accountHasFactor, hasFactor } from './state.ts'
-import { makeSeed, openSeed, sealSeed, shownSeed, stepOfCode } from './totp.ts'
+import { makeSeed, openSeed, sealSeed, seedDigest, shownSeed, stepOfCode } from './totp.ts'
 
 /** One's own factors. */
 export async function listFactors({ db, config }: Resources, userId: string): Promise<Factors> {
@@ -74,17 +74,30 @@ export async function beginTotp(resources: Resources, actor: Claims): Promise<To
   return shownSeed(seed, config, user.email)
 }
 
-/** The unconfirmed seed again, for a page whose code was refused. Throws 409 `nothing_to_confirm`. */
-export async function beginTotpAgain(resources: Resources, actor: Claims): Promise<TotpSeed> {
-  const { config } = resources
-  const { user, totp } = await readOwn(resources, actor)
+/**
+ * The unconfirmed seed.
+ *
+ * @param digest of the seed that a page shows. Another session may have made another seed since, and the page
+ *   must neither show nor confirm that one: it may be in the app of somebody who only has the password.
+ */
+async function openPending({ config }: Resources, { user, totp }: Own, digest?: string) {
   if (!totp || totp.confirmed_at) throw nothingToConfirm()
-  return shownSeed(await openSeed(config, totp), config, user.email)
+  const seed = await openSeed(config, totp)
+  const shown = shownSeed(seed, config, user.email)
+  if (digest !== undefined && digest !== seedDigest(shown)) throw nothingToConfirm()
+  return { totp, seed, shown }
+}
+
+/** The unconfirmed seed again, for a page whose code was refused. Throws 409 `nothing_to_confirm`. */
+export async function beginTotpAgain(resources: Resources, actor: Claims, digest: string): Promise<TotpSeed> {
+  return (await openPending(resources, await readOwn(resources, actor), digest)).shown
 }
 
 /**
- * Confirms the app by its first code: from here on, signing in requires one.
+ * Confirms the app by its first code: from here on, signing in requires one. The mailed code is checked last,
+ * because it allows only five tries.
  *
+ * @param digest of the seed that the page shows, if it comes from a page.
  * @throws 403 `wrong_code`, `mail_code_required`, `reauthentication_required`; 409 `nothing_to_confirm`; 400;
  *   429 `too_many_attempts`.
  */
@@ -92,16 +105,14 @@ export async function confirmTotp(
   resources: Resources,
   actor: Claims,
   input: ConfirmTotp,
+  digest?: string,
 ): Promise<RecoveryCodes> {
-  const { config, now } = resources
-  const [own, mailProof] = await Promise.all([
-    readOwn(resources, actor),
-    findMailProof(resources, actor, input),
-  ])
-  const { totp } = own
-  if (!totp || totp.confirmed_at) throw nothingToConfirm()
-  const step = stepOfCode(await openSeed(config, totp), input.code, now)
+  const { now } = resources
+  const own = await readOwn(resources, actor)
+  const { totp, seed } = await openPending(resources, own, digest)
+  const step = stepOfCode(seed, input.code, now)
   if (step === undefined) throw wrongCode(new Refusal('wrong_code'))
+  const mailProof = await findMailProof(resources, actor, input)
   const isPending = and(
     eq(factors.user_id, actor.sub),
     eq(factors.seed, totp.seed),

@@ -1,9 +1,11 @@
 import { encodeBase32NoPadding } from '@oslojs/encoding'
 import { createTOTPKeyURI, verifyHOTP } from '@oslojs/otp'
 import type { Config } from '../config/main.ts'
+import { digestOf } from '../crypto/digest.ts'
 import { decrypt, encrypt, keyIdOf } from '../crypto/encryption.ts'
 import { unavailable } from '../http/problem.ts'
 import type { Totp } from './models.ts'
+import type { TotpSeed } from './schemas.ts'
 
 /** RFC 6238 as all apps implement it: SHA-1, 30 seconds, six digits. */
 const STEP_SECONDS = 30
@@ -19,6 +21,9 @@ export const shownSeed = (seed: Uint8Array, { ORGANISATION }: Config, account: s
   // Apps show a plus literally.
   uri: createTOTPKeyURI(ORGANISATION, account, seed, STEP_SECONDS, CODE_DIGITS).replaceAll('+', '%20'),
 })
+
+/** Names a seed in the form of the page that shows it, so that the page confirms no other one. */
+export const seedDigest = ({ secret }: Pick<TotpSeed, 'secret'>) => digestOf(secret)
 
 /**
  * The step of a code: the present one or the one before, as people type slowly and clocks are late. Undefined

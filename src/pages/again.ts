@@ -7,6 +7,10 @@ import type { PageEnv } from './session.ts'
 export const againAt = (to: string, carried?: string) =>
   `/signin/again?${new URLSearchParams({ to, ...(carried && { carried }) })}`
 
+/** Where they go back to: that page, with what they had typed there. */
+export const backTo = (to: string, carried: string | undefined) =>
+  carried ? `${to}${to.includes('?') ? '&' : '?'}${new URLSearchParams({ carried })}` : to
+
 /** For a form that needs a recent login: sends anybody else to prove who they are, and back to `page`. */
 export const recentlyConfirmed = (page: string) =>
   createMiddleware<PageEnv>(async (c, next) => {

@@ -19,6 +19,7 @@ export function failingPage(error: unknown, c: Context): Response | Promise<Resp
   const { common } = view.texts
   const [title, hint] = sentenceFor(view, known)
   const isForm = c.req.method !== 'GET'
+  const maySucceed = known.status >= 429 && known.code !== 'mail_not_configured'
   const fields = (c.var as { fields?: Record<string, string> }).fields
   return respond(
     c,
@@ -27,12 +28,12 @@ export function failingPage(error: unknown, c: Context): Response | Promise<Resp
       <Notice tone="danger" title={title!}>
         <p>{hint}</p>
       </Notice>
-      {isForm && known.status >= 429 && fields ? (
+      {isForm && maySucceed && fields ? (
         <SendAgain view={view} fields={fields} isUpload={isUpload(c)} />
       ) : (
         <div class="actions">
           <a class="button primary" href={isForm ? '/' : view.here}>
-            {!isForm && known.status >= 429 ? common.tryAgain : common.failing.home}
+            {!isForm && maySucceed ? common.tryAgain : common.failing.home}
           </a>
         </div>
       )}
@@ -79,11 +80,12 @@ const SendAgain: FC<{ view: View; fields: Record<string, string>; isUpload: bool
 }
 
 function sentenceFor(
-  { texts: { common } }: View,
+  { texts: { common, signin }, organisation }: View,
   { status, code, message, errors: [first] = [] }: AppError,
 ): string[] {
   const { failing } = common
   if (code === 'stale_form') return failing.stale
+  if (code === 'mail_not_configured') return [common.problems[code]!, signin.askAdmin(organisation)]
   if (status === 404) return failing.notFound
   if (status === 403) return failing.forbidden
   if (status === 429) return failing.tooMany

@@ -78,7 +78,7 @@ function offsetOf(timeZone: string, at: number): number {
  * validation to refuse. The offset is looked up twice, because it may have changed between the two times.
  */
 export function toTimeTyped(timeZone: string, typed: string): string {
-  const asUtc = Date.parse(`${typed}Z`)
+  const asUtc = /^\d{4}-/.test(typed) ? Date.parse(`${typed}Z`) : Number.NaN
   if (Number.isNaN(asUtc)) return typed
   const near = asUtc - offsetOf(timeZone, asUtc)
   return new Date(asUtc - offsetOf(timeZone, near)).toISOString()

@@ -7,6 +7,7 @@ import { Hono } from '../http/hono.ts'
 import type { AppError } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
 import { canReauthenticate } from '../identities/client.ts'
+import { backTo } from '../pages/again.ts'
 import type { Said } from '../pages/components.tsx'
 import { failingPage, problemText } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
@@ -80,8 +81,7 @@ export const againPages = new Hono<PageEnv>()
       const input = validate(Reauthenticate(), againInput(c.var.fields))
       const proven = await reauthenticate(c.var, c.var.actor, input)
       moveSessionCookie(c, { turn: proven.turn, auth_time: Math.floor(proven.provedAt / 1000) })
-      const query = carried && `${to.includes('?') ? '&' : '?'}${new URLSearchParams({ carried })}`
-      return c.redirect(to + (query ?? ''), 303)
+      return c.redirect(backTo(to, carried), 303)
     } catch (error) {
       return refusedPage(c, error, { to, carried, requestToken })
     }

@@ -97,6 +97,7 @@ export const PasskeySignIn: FC<{ view: View; token: string } & Continuation> = (
 export interface Again {
   takesCode: boolean
   takesPasskey: boolean
+  hasPassword: boolean
   /** There is neither a password nor a passkey: a mailed code replaces them. */
   takesMail: boolean
   /** Ids of the providers that can be used instead. */
@@ -125,20 +126,16 @@ export const AgainMail: FC<{ view: View; requestToken: string }> = ({ view, requ
   </>
 )
 
-export const AgainPasskey: FC<{ view: View; token: string; to: string } & Again> = ({
-  view,
-  token,
-  to,
-  challenge_id,
-  options,
-}) => (
+export const AgainPasskey: FC<
+  { view: View; token: string; to: string; carried: string | undefined } & Again
+> = ({ view, token, to, carried, challenge_id, options }) => (
   <PasskeyForm
     view={view}
     token={token}
     action="/signin/again"
     label={view.texts.factors.passkey}
     source={{ options: { challenge_id, options } }}
-    fields={{ to }}
+    fields={{ to, carried }}
   />
 )
 

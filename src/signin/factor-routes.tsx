@@ -18,6 +18,7 @@ import { afterFirstCodes, clearFactorDue, type FactorDue, readFactorDue } from '
 import { credentialIn, FactorPage } from './factor-pages.tsx'
 import { ShownCodesPage } from './methods/codes-page.tsx'
 import { completeSignIn } from './methods/enter.tsx'
+import { refusedSignIn } from './refusals.tsx'
 import { destinationAfter, originOfTarget, paramsOf, readContinuation } from './targets.ts'
 
 const factorPage = async (c: Context, due: FactorDue, message?: Said, status = 200) =>
@@ -76,10 +77,11 @@ export const factorPages = new Hono<PageEnv>()
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error
       noteProblem(c, error)
-      const done = error.code === 'account_disabled' ? 'disabled' : 'passkey'
+      // The passkey was right, so its owner is told what keeps them out.
+      if (['account_disabled', 'email_not_verified'].includes(error.code)) return refusedSignIn(c, error, on)
       const isUnknown = error.cause instanceof Refusal && error.cause.reason === 'unknown'
       const tried = isUnknown ? challenge_id : undefined
-      const query = { done, ...paramsOf(on), ...(tried && { tried }) }
+      const query = { done: 'passkey', ...paramsOf(on), ...(tried && { tried }) }
       return c.redirect(`/signin?${new URLSearchParams(query)}`, 303)
     }
   })

@@ -272,23 +272,31 @@ export const ForgotPage: FC<FormPage> = ({ view, token, message, values = {}, er
 }
 
 /** Requests the confirmation mail once more. */
-export const ResendPage: FC<FormPage> = ({ view, token }) => {
+export const ResendPage: FC<FormPage> = ({ view, token, message, values = {}, errors = {} }) => {
   const { common, signin } = view.texts
   return (
-    <NarrowPage view={view} title={signin.resend.title} below={<a href="/signin">{signin.forgotten.back}</a>}>
+    <NarrowPage
+      view={view}
+      title={signin.resend.title}
+      isError={message?.tone === 'danger'}
+      below={<a href="/signin">{signin.forgotten.back}</a>}
+    >
       <div class="stack">
         <h1>{signin.resend.title}</h1>
         <p class="soft">{signin.resend.lead}</p>
       </div>
+      <Message message={message} />
       <Form action="/signup/again" token={token}>
         <Field
           name="email"
           label={common.email}
           type="email"
+          value={values.email}
+          error={errors.email}
           autocomplete="username"
           inputmode="email"
           required
-          autofocus
+          autofocus={!message}
         />
         <Button style="primary" wide>
           {signin.forgotten.button}

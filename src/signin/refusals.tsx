@@ -1,8 +1,45 @@
+import type { Context } from 'hono'
+import type { Config } from '../config/main.ts'
 import type { AppError } from '../http/problem.ts'
 import type { Said } from '../pages/components.tsx'
 import { toFull, toMinute } from '../pages/format.ts'
-import type { View } from '../pages/view.ts'
+import { browserFormToken } from '../pages/forms.ts'
+import { respond } from '../pages/respond.ts'
+import type { PageEnv } from '../pages/session.ts'
+import { type View, viewOf } from '../pages/view.ts'
 import { MINUTE_MS } from '../values/durations.ts'
+import { SignInPage, type Ways } from './pages.tsx'
+import { type Continuation, originOfTarget } from './targets.ts'
+
+/** What the sign-in page offers beside the password. */
+export const waysOf = ({ SIGNUP, EMAIL_CODE_SIGNIN, IDENTITY_PROVIDERS }: Config): Ways => ({
+  providers: IDENTITY_PROVIDERS,
+  canSignUp: SIGNUP === 'open',
+  takesCode: EMAIL_CODE_SIGNIN === 'on',
+})
+
+/** The sign-in page again, with the reason why a sign-in was refused. */
+export async function refusedSignIn(
+  c: Context<PageEnv>,
+  error: AppError,
+  { to, target }: Continuation,
+  values?: Record<string, string>,
+) {
+  const view = viewOf(c)
+  return respond(
+    c,
+    <SignInPage
+      view={view}
+      token={browserFormToken(c)}
+      to={to}
+      target={target}
+      message={refusalOf(view, error)}
+      {...(values && { values })}
+      {...waysOf(c.var.config)}
+    />,
+    { status: error.status, ...(await originOfTarget(c.var, target, to)) },
+  )
+}
 
 /**
  * The message of a refused sign-in. Wrong, unknown and locked are one sentence. Rethrows our own failures.

@@ -3,7 +3,6 @@ import { limitByNetwork } from '../access/guards.ts'
 import { signOut } from '../auth/keep-signed-in.ts'
 import { logIn } from '../auth/login.ts'
 import { LogIn } from '../auth/schemas.ts'
-import type { Config } from '../config/main.ts'
 import { Hono } from '../http/hono.ts'
 import { AppError } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
@@ -17,8 +16,8 @@ import { viewOf } from '../pages/view.ts'
 import { knownDevice, readSessionCookie } from '../sessions/cookie.ts'
 import { askerOf, recallContinuation } from './asker-cookie.ts'
 import { completeSignIn } from './methods/enter.tsx'
-import { SignInPage, type Ways } from './pages.tsx'
-import { refusalOf } from './refusals.tsx'
+import { SignInPage } from './pages.tsx'
+import { refusedSignIn, waysOf } from './refusals.tsx'
 import { originOfTarget, readContinuation, requestedContinuation } from './targets.ts'
 
 /**
@@ -29,13 +28,6 @@ function signedUpHere(c: Context<PageEnv>): { signup_token?: string } {
   const { signup_token } = askerOf(c, c.var, 'verify_email')
   return signup_token === undefined ? {} : { signup_token }
 }
-
-/** What the page offers beside the password. */
-const waysOf = ({ SIGNUP, EMAIL_CODE_SIGNIN, IDENTITY_PROVIDERS }: Config): Ways => ({
-  providers: IDENTITY_PROVIDERS,
-  canSignUp: SIGNUP === 'open',
-  takesCode: EMAIL_CODE_SIGNIN === 'on',
-})
 
 export const signinRoutes = new Hono<PageEnv>()
   .get('/', (c) => {
@@ -49,7 +41,6 @@ export const signinRoutes = new Hono<PageEnv>()
     const refused = {
       spent: factors.spent,
       passkey: factors.passkeyFailed,
-      disabled: [view.texts.signin.disabled],
     }
     const provider = c.var.config.IDENTITY_PROVIDERS.find(({ id }) => id === c.req.query('with'))
     const first =
@@ -98,20 +89,7 @@ export const signinRoutes = new Hono<PageEnv>()
     } catch (error) {
       if (!(error instanceof AppError)) throw error
       noteProblem(c, error)
-      const view = viewOf(c)
-      return respond(
-        c,
-        <SignInPage
-          view={view}
-          token={browserFormToken(c)}
-          to={to}
-          target={target}
-          message={refusalOf(view, error)}
-          values={{ email, remember: remember ?? '' }}
-          {...waysOf(c.var.config)}
-        />,
-        { status: error.status, ...(await originOfTarget(c.var, target, to)) },
-      )
+      return refusedSignIn(c, error, { to, target }, { email, remember: remember ?? '' })
     }
   })
   .post('/signout', signedInPage(undefined, { mayOweFactor: true }), form(sessionOf), async (c) => {

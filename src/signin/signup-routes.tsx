@@ -8,18 +8,20 @@ import { startSession } from '../auth/start-session.ts'
 import { Hono } from '../http/hono.ts'
 import { AppError } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
+import { isSignupTokenOf } from '../links/signup-tokens.ts'
 import type { Said } from '../pages/components.tsx'
 import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
 import { browserFormToken, browserOf, form } from '../pages/forms.ts'
 import { noteProblem, respond } from '../pages/respond.ts'
 import type { PageEnv } from '../pages/session.ts'
 import { doneMessage } from '../pages/submit.ts'
-import { viewOf } from '../pages/view.ts'
+import { type View, viewOf } from '../pages/view.ts'
 import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
 import { forgotPassword } from '../recovery/reset.ts'
 import { AskForMail, VerifyEmail } from '../recovery/schemas.ts'
 import { resendVerification, verifyEmail } from '../recovery/verify.ts'
 import { knownDevice } from '../sessions/cookie.ts'
+import { normalizeEmail } from '../values/email.ts'
 import { askerOf, recallContinuation, rememberAsker, rememberContinuation } from './asker-cookie.ts'
 import { botChallengeOf, isOfChallenge, joinerIn, thirdPartyOf } from './methods/joining.tsx'
 import {
@@ -92,6 +94,14 @@ const signInAfterwards = async (c: Context<PageEnv>, given: { email: string; pas
   }
 }
 
+/** What a form for an address says when it is refused. */
+const refusedAddress = (view: View, error: AppError): { message: Said; errors: Record<string, string> } => ({
+  message: error.errors
+    ? { tone: 'danger', title: view.texts.common.check, text: view.texts.common.checkHint }
+    : refusalOf(view, error),
+  errors: fieldErrors(view, error),
+})
+
 export const signupRoutes = new Hono<PageEnv>()
   .get('/signup', (c) => {
     const view = viewOf(c)
@@ -152,17 +162,26 @@ export const signupRoutes = new Hono<PageEnv>()
     }
   })
   .post('/signup/again', limitByNetwork, form(browserOf), async (c) => {
-    const { email = '' } = c.var.fields
+    const { email = '', code } = c.var.fields
     try {
-      const asked = await resendVerification(c.var, validate(AskForMail(), { email, ...knownDevice(c) }))
+      const input = validate(AskForMail(), { email, ...knownDevice(c) })
+      const asked = await resendVerification(c.var, input)
       // The sign-up token works with every mail of that account, so it is kept.
-      if (askerOf(c, c.var, 'verify_email').signup_token === undefined)
+      const { signup_token } = askerOf(c, c.var, 'verify_email')
+      if (!isSignupTokenOf(c.var.config, normalizeEmail(input.email), signup_token, c.var.now))
         rememberAsker(c, 'verify_email', asked.request_token)
       return checkMail(c, email, recallContinuation(c), { title: viewOf(c).texts.signin.check.sent })
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error
       noteProblem(c, error)
-      return checkMail(c, email, recallContinuation(c), refusalOf(viewOf(c), error), error.status)
+      const view = viewOf(c)
+      const { message, errors } = refusedAddress(view, error)
+      // Somebody who waits for an earlier mail can still type its code.
+      if (code !== undefined) return checkMail(c, email, recallContinuation(c), message, error.status)
+      const page = (
+        <ResendPage view={view} token={browserFormToken(c)} {...{ message, errors, values: { email } }} />
+      )
+      return respond(c, page, { status: error.status })
     }
   })
   .get('/forgot', (c) => {
@@ -193,20 +212,10 @@ export const signupRoutes = new Hono<PageEnv>()
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error
       noteProblem(c, error)
-      const message: Said = error.errors
-        ? { tone: 'danger', title: view.texts.common.check, text: view.texts.common.checkHint }
-        : refusalOf(view, error)
-      return respond(
-        c,
-        <ForgotPage
-          view={view}
-          token={browserFormToken(c)}
-          message={message}
-          values={{ email }}
-          errors={fieldErrors(view, error)}
-        />,
-        { status: error.status },
-      )
+      const refused = { ...refusedAddress(view, error), values: { email } }
+      return respond(c, <ForgotPage view={view} token={browserFormToken(c)} {...refused} />, {
+        status: error.status,
+      })
     }
   })
   .onError(failingPage)

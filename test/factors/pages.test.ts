@@ -32,6 +32,21 @@ function stranger() {
 }
 const placeOf = ({ status, headers }: Answer) => [status, headers.get('location')]
 
+/** The page on which somebody sets up an app: its seed, and its form with the code that was mailed. */
+async function setUpIn({ text }: Answer, { email }: { email: string }) {
+  const [, secret] = /<code class="copy"[^>]*>([A-Z2-7]{32})<\/code>/.exec(text)!
+  const hidden = /<input type="hidden" name="(?!form_token)([^"]+)" value="([^"]+)"/g
+  const [mail] = await api.mailsTo(email)
+  return {
+    secret: secret!,
+    seed: decodeBase32IgnorePadding(secret!),
+    fields: {
+      ...Object.fromEntries([...text.matchAll(hidden)].map(([, name, value]) => [name!, value!])),
+      mail_code: /code, .*: (\d{8})$/m.exec(mail!.text)![1]!,
+    },
+  }
+}
+
 describe('MF6: on the pages, whoever has a factor', () => {
   test('LE5: types a code after the password, and has no session before', async () => {
     await withinOneStep()
@@ -89,6 +104,31 @@ describe('MF6: on the pages, whoever has a factor', () => {
     ])
   })
 
+  test('LE6: is told why the right passkey does not let them in: disabled, or an address to be confirmed', async () => {
+    const strict = openApi({ ...api.bindings, EMAIL_VERIFICATION: 'required' })
+    const ada = await strict.person({ email_verified_at: 1 })
+    const passkey = await addPasskey(strict, ada)
+    const enter = async () => {
+      const { challenge_id, credential } = await answerOf(strict, passkey, '/v1/auth/login/passkey/options')
+      const fields = { challenge_id, credential: JSON.stringify(credential), to: '/account/data' }
+      return (await openBrowser(strict))('POST', '/signin/passkey', fields)
+    }
+    await strict.sql('UPDATE users SET email_verified_at = NULL WHERE id = ?', [ada.id])
+    const unproved = await enter()
+    expect([unproved.status, unproved.text.includes('did not work')]).toEqual([403, false])
+    expect(unproved.text).toContain('Confirm your email first')
+    expect(unproved.text).toContain('href="/signup/resend"')
+    expect(unproved.text).toContain('<input type="hidden" name="to" value="/account/data"')
+    await strict.sql(
+      "UPDATE users SET email_verified_at = 1, status = 'disabled', disabled_until = ? WHERE id = ?",
+      [Date.UTC(2099, 11, 4), ada.id],
+    )
+    const disabled = await enter()
+    expect(disabled.status).toBe(403)
+    expect(disabled.text).toContain('Your account is disabled until 4 December 2099')
+    expect(await strict.sql('SELECT id FROM sessions WHERE user_id = ?', [ada.id])).toEqual([])
+  })
+
   test('reauthenticates with password and code', async () => {
     const ada = await api.person({ email_verified_at: 1 })
     const { recoveryCodes } = await addTotp(api, ada)
@@ -111,12 +151,7 @@ describe('On the security page', () => {
     const begun = await visit('POST', '/account/security/totp')
     expect(begun.status).toBe(200)
     expect(begun.text).toContain('<svg')
-    const [, secret] = /<code class="copy"[^>]*>([A-Z2-7]{32})<\/code>/.exec(begun.text)!
-    const [, request_token] = /name="request_token" value="([^"]+)"/.exec(begun.text)!
-    const [mail] = await api.mailsTo(ada.email)
-    const mail_code = /code, .*: (\d{8})$/m.exec(mail!.text)![1]!
-    const seed = decodeBase32IgnorePadding(secret!)
-    const fields = { request_token: request_token!, mail_code }
+    const { secret, seed, fields } = await setUpIn(begun, ada)
     const wrong = await visit('POST', '/account/security/totp/confirm', {
       ...fields,
       code: wrongCodeOf(seed),
@@ -133,6 +168,35 @@ describe('On the security page', () => {
     expect(confirmed.text).toMatch(new RegExp(`· ${ada.email} · <time[^>]*>\\d+ \\w+ \\d{4}</time>`))
     const page = await visit('GET', '/account/security?done=added')
     expect(page.text).toContain('10 left')
+  })
+
+  test('SE2: an app is set up only with the seed that was shown first, not with one of another session', async () => {
+    await withinOneStep()
+    const ada = await api.person({ email_verified_at: 1 })
+    const visit = await openBrowser(api, ada)
+    const { seed, fields } = await setUpIn(await visit('POST', '/account/security/totp'), ada)
+    // A thief with the password makes another seed meanwhile, which needs no mailed code.
+    const { token } = await api.signIn(ada)
+    const { body } = await api.send<{ secret: string }>('POST', '/v1/auth/factors/totp', { token })
+    const confirm = (code: string, given: Record<string, string> = fields) =>
+      visit('POST', '/account/security/totp/confirm', { ...given, code })
+    const { seed_digest: _, ...without } = fields as Record<string, string>
+    for (const answer of [
+      await confirm(codeOf(seed)),
+      await confirm('12345'),
+      await confirm(codeOf(decodeBase32IgnorePadding(body.secret))),
+      await confirm(codeOf(decodeBase32IgnorePadding(body.secret)), without),
+    ]) {
+      expect(placeOf(answer)).toEqual([303, '/account/security?problem=nothing_to_confirm'])
+      expect(answer.text).not.toContain(body.secret)
+    }
+    const rows = await api.sql('SELECT confirmed_at FROM factors WHERE user_id = ?', [ada.id])
+    expect(rows).toEqual([{ confirmed_at: null }])
+    expect((await visit('GET', '/account/security?problem=nothing_to_confirm')).text).toContain(
+      'Set the app up again.',
+    )
+    const again = await setUpIn(await visit('POST', '/account/security/totp'), ada)
+    expect((await confirm(codeOf(again.seed), again.fields)).status).toBe(200)
   })
 
   test('PK4: passkeys are listed, renamed and removed', async () => {

@@ -95,6 +95,40 @@ describe('SE1, MF6: somebody with a factor reauthenticates', () => {
   })
 })
 
+test('SE1: the page asks for a password only where the account has one', async () => {
+  const [ada, eve] = [
+    await api.person({ email_verified_at: 1, password_hash: null }),
+    await api.person({ email_verified_at: 1 }),
+  ]
+  for (const [person, hasPassword] of [
+    [ada, false],
+    [eve, true],
+  ] as const) {
+    await addPasskey(api, person)
+    const { text } = await (await openBrowser(api, person))('GET', '/signin/again')
+    expect([text.includes('name="password"'), text.includes('data-passkey="get"')]).toEqual([
+      hasPassword,
+      true,
+    ])
+    expect(text.includes('<p class="or">')).toBe(hasPassword)
+  }
+})
+
+test('Where no mail is configured, the page offers no mailed code, and says so if nothing else is left', async () => {
+  const silent = openApi({ ...api.bindings, MAIL_FROM: undefined, RESEND_API_KEY: undefined })
+  const ada = await silent.person({ email_verified_at: 1, password_hash: null })
+  const visit = await openBrowser(silent, ada)
+  const { status, text } = await visit('GET', '/signin/again')
+  expect([status, text.includes('/signin/again/mail'), text.includes('name="password"')]).toEqual([
+    200,
+    false,
+    false,
+  ])
+  expect(text).toContain('No mail is set up here.')
+  const asked = await visit('POST', '/signin/again/mail')
+  expect([asked.status, asked.text.includes('No mail is set up here.')]).toEqual([503, true])
+})
+
 describe('SE1: somebody with neither a password nor a passkey reauthenticates with a mailed code', () => {
   const ask = (token: string) =>
     api.send<{ request_token: string; code?: string }>('POST', '/v1/auth/reauthenticate/mail_code', { token })

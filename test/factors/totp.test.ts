@@ -101,6 +101,27 @@ describe('MF6: enrolling', () => {
     expect((await answerChallenge({ challenge, code: codeOf(seed) })).status).toBe(200)
   })
 
+  test('RS2: wrong codes of the app use up no tries of the mailed code, and right ones as before', async () => {
+    await withinOneStep()
+    const ada = await verified()
+    const begun = await api.send<{ secret: string }>('POST', '/v1/auth/factors/totp', { token: ada.token })
+    const seed = decodeBase32IgnorePadding(begun.body.secret)
+    const proof = await mailedCode(api, ada)
+    const wrongMail = { ...proof, mail_code: proof.mail_code === '00000000' ? '11111111' : '00000000' }
+    const confirm = async (body: object) => {
+      const path = '/v1/auth/factors/totp/confirm'
+      const { status, body: said } = await api.send('POST', path, { token: ada.token, body })
+      return [status, said.code]
+    }
+    // The wrong code of the app is all that is said, whatever the mailed code is.
+    for (let i = 0; i < 6; i++)
+      for (const mailed of [proof, wrongMail])
+        expect(await confirm({ code: wrongCodeOf(seed), ...mailed })).toEqual([403, 'wrong_code'])
+    for (let i = 0; i < 4; i++)
+      expect(await confirm({ code: codeOf(seed), ...wrongMail })).toEqual([400, 'invalid_link'])
+    expect(await confirm({ code: codeOf(seed), ...proof })).toEqual([200, undefined])
+  })
+
   test('does not overwrite an active factor', async () => {
     const ada = await verified()
     const { seed } = await addTotp(api, ada)

@@ -41,7 +41,7 @@ describe('OA3: somebody who reauthenticates with a provider', () => {
       const { to } = await jar.open(`/signin/with/${provider}?${new URLSearchParams({ again: form })}`)
       return jar.open(comingFrom(provider, to!).back(more))
     }
-    return { said, isProved, again }
+    return { jar, said, isProved, again }
   }
 
   test('must just have been authenticated there, as the provider says', async () => {
@@ -53,6 +53,38 @@ describe('OA3: somebody who reauthenticates with a provider', () => {
       expect([(await again({ claims: { sub, ...said } })).status, await isProved()]).toEqual([502, false])
     const proved = await again({ claims: { sub, auth_time: seconds() } })
     expect([proved.status, await isProved()]).toEqual([303, true])
+  })
+
+  test('finds what they typed on the page from which they came', async () => {
+    const sub = crypto.randomUUID()
+    const { jar } = await joined('corp', (email) => ({ claims: { sub, email, email_verified: true } }))
+    const asked = '/signin/again?to=/account/apps/keys/new&carried=sealed'
+    const [, href] = /href="(\/signin\/with\/corp\?[^"]+)"/.exec((await jar.open(asked)).text)!
+    const { to } = await jar.open(href!.replaceAll('&amp;', '&'))
+    const proved = await jar.open(comingFrom('corp', to!).back({ claims: { sub, auth_time: seconds() } }))
+    expect([proved.status, proved.to]).toEqual([303, '/account/apps/keys/new?carried=sealed'])
+    // More than fits in a cookie is left out.
+    const { text } = await jar.open(`${asked}${'d'.repeat(2000)}`)
+    expect(text).toMatch(/href="\/signin\/with\/corp\?again=[^"]+&amp;to=%2Faccount%2Fapps%2Fkeys%2Fnew"/)
+  })
+
+  test('is not offered a mailed code where no mail is configured, only the provider', async () => {
+    const silent = openWithProviders({ MAIL_FROM: undefined, RESEND_API_KEY: undefined })
+    const { jar } = await joined('corp', (email) => ({
+      claims: { sub: crypto.randomUUID(), email, email_verified: true },
+    }))
+    const browser = newJar(silent)
+    for (const [name, value] of jar.jar) browser.jar.set(name, value)
+    for (const [{ text }, takesMail] of [
+      [await jar.open('/signin/again'), true],
+      [await browser.open('/signin/again'), false],
+    ] as const) {
+      expect([text.includes('/signin/again/mail'), text.includes('/signin/with/corp?')]).toEqual([
+        takesMail,
+        true,
+      ])
+      expect(text).not.toContain('No mail is set up here.')
+    }
   })
 
   test('cannot use GitHub, which does not authenticate again', async () => {

@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest'
 import { openApi, PASSWORD } from '../support/api.ts'
+import { addPasskey } from '../support/factors.ts'
 import { openBrowser } from '../support/pages.ts'
 
-const api = openApi()
+const api = openApi({ ISSUER: 'https://roster.test' })
 
 /** Sends a form that needs reauthentication first, reauthenticates, and comes back. */
 async function comingBack(visit: Awaited<ReturnType<typeof openBrowser>>, path: string, fields: object) {
@@ -24,6 +25,26 @@ test('A hundred pasted addresses are still there after reauthentication, and nob
   expect([page.status, page.text.includes(emails)]).toEqual([200, true])
   expect(page.text).toMatch(/<option value="manager" selected/)
   expect(await api.sql("SELECT 1 FROM invitations WHERE email = 'somebody.else.7@people.test'")).toEqual([])
+})
+
+test('What was typed is still there for somebody who reauthenticates with a passkey', async () => {
+  const boss = await api.person({ role: 'admin', email_verified_at: 1 })
+  const passkey = await addPasskey(api, boss)
+  const longAgo = await openBrowser(api, boss, { provedSecondsAgo: 700 })
+  const emails = 'somebody.else@people.test'
+  const asked = await longAgo('POST', '/admin/invitations', { emails, role: 'manager' })
+  const { text } = await longAgo('GET', asked.headers.get('location')!)
+  const [form, given] = /<form [^>]*data-passkey="get" data-given="([^"]+)".*?<\/form>/s.exec(text)!
+  const { challenge_id, options } = JSON.parse(given!.replaceAll('&quot;', '"'))
+  const hidden = [...form.matchAll(/<input type="hidden" name="([^"]+)" value="([^"]+)"/g)]
+  const proved = await longAgo('POST', '/signin/again', {
+    ...Object.fromEntries(hidden.map(([, name, value]) => [name!, value!])),
+    challenge_id,
+    credential: JSON.stringify(await passkey.get(options)),
+  })
+  expect(proved.status).toBe(303)
+  const page = await longAgo('GET', proved.headers.get('location')!)
+  expect([page.status, page.text.includes(emails)]).toEqual([200, true])
 })
 
 test('Users selected to be enabled are still selected afterwards; with a recent login nothing is asked', async () => {

@@ -1,4 +1,5 @@
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
+import { v7 as uuidv7 } from 'uuid'
 import { describe, expect, test } from 'vitest'
 import worker from '../../src/index.ts'
 import { toTimeTyped } from '../../src/pages/format.ts'
@@ -166,6 +167,13 @@ describe('Times are in the reader’s time zone, without a script,', () => {
       return (await from(boss, `/admin/activity?${query}`, undefined, zone)).text.includes('class="event')
     }
     expect([await isShown(there!), await isShown(inUtc!)]).toEqual([true, false])
+    // The last day of a filter is in it to its last millisecond.
+    await api.sql("INSERT INTO user_activity_logs (id, user_id, action) VALUES (?, ?, 'user.updated')", [
+      uuidv7({ msecs: Date.UTC(2026, 4, 4, 14, 59, 59, 999) }),
+      ada.id,
+    ])
+    const day = new URLSearchParams({ user_id: ada.id, from: '2026-05-04', to: '2026-05-04' })
+    expect((await from(boss, `/admin/activity?${day}`)).text.includes('class="event')).toBe(true)
   })
 
   test('in hours that exist twice, or not at all', () => {
@@ -176,5 +184,7 @@ describe('Times are in the reader’s time zone, without a script,', () => {
     expect(toTimeTyped('Europe/Oslo', '2026-10-25T04:00')).toBe('2026-10-25T03:00:00.000Z')
     expect(toTimeTyped('Asia/Kathmandu', '2026-01-01T00:00')).toBe('2025-12-31T18:15:00.000Z')
     expect(toTimeTyped('UTC', 'tomorrow')).toBe('tomorrow')
+    // A year of six digits may have no time in the zone.
+    expect(toTimeTyped('America/Lima', '+275760-09-13T00:00')).toBe('+275760-09-13T00:00')
   })
 })

@@ -254,6 +254,27 @@ test('Somebody who asks for the confirmation again enters the code of the new ma
   expect([done.status, done.to]).toEqual([303, '/signin?done=confirmed'])
 })
 
+test('Somebody who asks for the confirmation of an older account, after signing up with another address, enters its code', async () => {
+  const [older, newer] = [newAddress(), newAddress()]
+  await openJar(api).submit('/signup', '/signup', { name: 'Ada', email: older, password: PASSWORD })
+  const jar = openJar(api)
+  await jar.submit('/signup', '/signup', { name: 'Ada', email: newer, password: PASSWORD })
+  expect((await jar.submit('/signup/resend', '/signup/again', { email: older })).status).toBe(200)
+  const { code } = linkIn((await api.mailsTo(older))[0]!)
+  const fields = { code, password: PASSWORD }
+  const done = await jar.submit('/links/verify_email', '/links/verify_email', fields)
+  expect([done.status, done.to]).toEqual([303, '/signin?done=confirmed'])
+  // Asking again for the address that signed up here keeps what shows who did.
+  const other = openJar(api)
+  await other.submit('/signup', '/signup', { name: 'Ada', email: `a.${newer}`, password: PASSWORD })
+  await other.submit('/signup/resend', '/signup/again', { email: ` A.${newer}`.toUpperCase() })
+  const confirmed = await other.submit('/signup/check', '/signup/code', {
+    email: `a.${newer}`,
+    code: linkIn((await api.mailsTo(`a.${newer}`))[0]!).code,
+  })
+  expect([confirmed.status, confirmed.to]).toEqual([303, '/signin?done=confirmed'])
+})
+
 test('LE1: a failed login only says that the address is not confirmed in the browser that signed up', async () => {
   const email = newAddress()
   const jar = openJar(api)

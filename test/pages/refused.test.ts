@@ -50,6 +50,72 @@ test('A page of the console that refuses a filter leaves the problem’s code in
     expect([page, (await browser.open(page)).status]).toEqual([page, 422])
 })
 
+test('A date that no calendar of ours has is refused like any other that cannot be read', async () => {
+  const api = openApi()
+  const [admin, ada] = [await api.person({ role: 'admin' }), await api.person()]
+  const browser = openJar(api)
+  await browser.signIn(admin.email)
+  for (const day of ['-271821-04-20', '+275760-09-13', '-271821-04-19', '0000-01-01', '0050-01-01']) {
+    for (const path of ['/admin/activity', '/admin/activity/export']) {
+      const page = `${path}?${new URLSearchParams({ from: day })}`
+      expect([page, (await browser.open(page)).status]).toEqual([page, 422])
+    }
+    const form_token = await browser.tokenOf(`/admin/people/${ada.id}`)
+    const fields = { form_token, reason: 'left', until: `${day}T09:00` }
+    const { status } = await browser.post(`/admin/people/${ada.id}/disable`, fields)
+    expect([day, status]).toEqual([day, 422])
+  }
+  const [row] = await api.sql('SELECT status, disabled_until FROM users WHERE id = ?', [ada.id])
+  expect(row).toEqual({ status: 'active', disabled_until: null })
+})
+
+test('Where no mail is configured, pages say so, and offer no button that would fail again', async () => {
+  const api = openApi({ MAIL_FROM: undefined, RESEND_API_KEY: undefined })
+  const { id, email } = await api.person({ email_verified_at: null })
+  const browser = openJar(api)
+  await browser.signIn(email)
+  const before = await api.sql('SELECT * FROM users WHERE id = ?', [id])
+  const moved = { new_email: `${crypto.randomUUID()}@people.test`, current_password: PASSWORD }
+  for (const [page, form, fields] of [
+    ['/forgot', '/forgot', { email }],
+    ['/signup/resend', '/signup/again', { email }],
+    ['/account', '/account/email', moved],
+    ['/account', '/account/verification', {}],
+  ] as const) {
+    const { status, text } = await browser.submit(page, form, fields)
+    expect([form, status, text.includes('No mail is set up here.')]).toEqual([form, 503, true])
+    expect([form, text.includes('reach the directory'), text.includes('Try again')]).toEqual([
+      form,
+      false,
+      false,
+    ])
+    expect(text).not.toMatch(/<form [^>]*method="post"/)
+  }
+  expect(await api.sql('SELECT * FROM users WHERE id = ?', [id])).toEqual(before)
+  expect(await api.sql('SELECT id FROM one_time_tokens WHERE subject_id = ?', [id])).toEqual([])
+})
+
+test('A page that asks for the confirmation once more stays, if it is refused, and says that nothing was sent', async () => {
+  const api = openApi()
+  const browser = openJar(api)
+  const refused = await browser.submit('/signup/resend', '/signup/again', { email: 'ada at people' })
+  expect([refused.status, refused.text.includes('We sent')]).toEqual([422, false])
+  expect(refused.text).toMatch(/<input [^>]*value="ada at people"[^>]*aria-invalid="true"/)
+  const email = `${crypto.randomUUID()}@people.test`
+  expect((await browser.submit('/signup/resend', '/signup/again', { email })).status).toBe(200)
+  await api.sql('UPDATE throttles SET attempts = attempts + 998 WHERE attempts < 900')
+  const late = await browser.submit('/signup/resend', '/signup/again', { email })
+  expect([late.status, late.text.includes('We sent'), late.text.includes('Too many tries')]).toEqual([
+    429,
+    false,
+    true,
+  ])
+  // Somebody who waits for the first mail can still type its code.
+  const waiting = await browser.submit(`/signup/check?email=${email}`, '/signup/again', { email, code: '' })
+  expect([waiting.status, waiting.text.includes('name="code"')]).toEqual([429, true])
+  await api.ages(3_600_001)
+})
+
 describe('When the database is unavailable or slow', () => {
   const openCity = async () => {
     const own = await freshUpstreams()

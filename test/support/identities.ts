@@ -82,12 +82,13 @@ export function providersAt(url: string) {
   ]
 }
 
-export const withProviders = (more: Record<string, string> = {}) => ({
+export const withProviders = (more: Record<string, string | undefined> = {}) => ({
   IDENTITY_PROVIDERS: JSON.stringify(providersAt(inject('providerUrl'))),
   OUTBOUND_LOCAL: 'on',
   ...more,
 })
-export const openWithProviders = (more: Record<string, string> = {}) => openApi(withProviders(more))
+export const openWithProviders = (more: Record<string, string | undefined> = {}) =>
+  openApi(withProviders(more))
 
 type Jar = ReturnType<typeof openJar>
 

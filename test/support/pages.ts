@@ -258,8 +258,9 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
 
   const asGrace = await by(await api.person({ email_verified_at: 1, password_hash: null }))
   const passkey = { id: crypto.randomUUID(), fields: { name: 'Phone' } }
-  await asGrace('POST /account/security/totp')
-  await asGrace('POST /account/security/totp/confirm', { fields: { code: '000000' } })
+  const { text } = await asGrace('POST /account/security/totp')
+  const [, seed_digest = ''] = /name="seed_digest" value="([^"]+)"/.exec(text) ?? []
+  await asGrace('POST /account/security/totp/confirm', { fields: { code: '000000', seed_digest } })
   await asGrace('POST /account/security/totp/remove')
   await asGrace('POST /account/security/recovery_codes')
   await asGrace('POST /account/security/recovery_codes/download', { fields: { codes: 'a\nb' } })

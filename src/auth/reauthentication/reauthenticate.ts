@@ -90,6 +90,7 @@ export async function beginReauthentication(
   PasskeyOptions & {
     takesCode: boolean
     takesPasskey: boolean
+    hasPassword: boolean
     takesMail: boolean
     /** The providers that sign them in, if they have no other proof. */
     takesProviders: readonly string[]
@@ -106,14 +107,16 @@ export async function beginReauthentication(
     user: build.select({ password_hash: users.password_hash }).from(users).where(eq(users.id, actor.sub)),
   })
   const challenge_id = makeChallenge(config, { kind: 'again', userId: actor.sub, about: actor.sid })
-  const takesMail = known.length === 0 && user[0]?.password_hash === null
+  const hasPassword = user[0]?.password_hash !== null
+  const hasNeither = known.length === 0 && !hasPassword
   return {
     challenge_id,
     options: requestOptions(config, challenge_id, known),
     takesCode: hasFactor(state[0]!),
     takesPasskey: known.length > 0,
-    takesMail,
-    takesProviders: takesMail && !hasFactor(state[0]!) ? linked.map(({ provider }) => provider) : [],
+    hasPassword,
+    takesMail: hasNeither && resources.send !== undefined,
+    takesProviders: hasNeither && !hasFactor(state[0]!) ? linked.map(({ provider }) => provider) : [],
   }
 }
 

@@ -110,7 +110,8 @@ export const common: typeof English = {
     not_the_address: 'Das ist nicht die Adresse.',
     last_way_in: 'Das ist dein letzter Zugang. Füge erst einen anderen hinzu.',
     totp_exists: 'Es gibt schon eine Authenticator-App. Entferne sie zuerst.',
-    nothing_to_confirm: 'Das hat zu lange gedauert. Richte die App neu ein.',
+    nothing_to_confirm:
+      'Das hat zu lange gedauert, oder jemand hat woanders neu begonnen. Richte die App neu ein.',
     wrong_code: 'Der Code stimmt nicht oder wurde schon benutzt.',
     mail_code_required: 'Gib den Code aus deiner Mail ein.',
     no_factor:

@@ -91,7 +91,7 @@ export const common = {
     not_the_address: 'That is not the address.',
     last_way_in: 'This is your last way in. Add another first.',
     totp_exists: 'There is an authenticator app already. Remove it first.',
-    nothing_to_confirm: 'That took too long. Set the app up again.',
+    nothing_to_confirm: 'That took too long, or was begun again elsewhere. Set the app up again.',
     wrong_code: 'That code is not right, or was used already.',
     mail_code_required: 'Type the code from your mail.',
     no_factor: 'Recovery codes come with a passkey or an authenticator app. Add one first.',
