@@ -2,7 +2,8 @@ import { createReadStream } from 'node:fs'
 import { type Client, createClient } from '@libsql/client/web'
 import { readArguments, runCommand } from './command.ts'
 import { migrate } from './migrate.ts'
-import { MIGRATIONS, readMigrations } from './migrations.ts'
+import { MIGRATIONS, type Migration, readMigrations } from './migrations.ts'
+import { isOfMove } from './moves.ts'
 import { linesOf } from './people-export.ts'
 
 const USAGE = `npm run db:restore -- dump.sql
@@ -69,12 +70,25 @@ async function* rowsOf(path: string): AsyncGenerator<Row> {
   if (!IS_END.test(last)) throw new Error('The dump breaks off: a whole one ends in COMMIT; alone.')
 }
 
-/** The names of our migrations that the dump had. Throws if it had any other. */
-async function migrationsIn(path: string): Promise<Set<string>> {
+interface Contents {
+  /** Those of our migrations that the dump had. */
+  had: Migration[]
+  /** The tables that rows are loaded into. */
+  tables: string[]
+  /** How many rows of them the dump has. */
+  counts: Map<string, number>
+}
+
+/** What a dump has. Throws if it has migrations or tables that are not ours. */
+async function contentsOf(path: string): Promise<Contents> {
   const known = readMigrations(MIGRATIONS)
-  const had = new Set<string>()
+  const names = new Set<string>()
+  const counts = new Map<string, number>()
   for await (const { table, statement } of rowsOf(path)) {
-    if (table !== APPLIED) continue
+    if (table !== APPLIED) {
+      if (!isLeftOut(table)) counts.set(table, (counts.get(table) ?? 0) + 1)
+      continue
+    }
     const found = known.find(({ digest, olderForms }) =>
       [digest, ...olderForms].some((one) => statement.includes(`'${one}'`)),
     )
@@ -82,31 +96,37 @@ async function migrationsIn(path: string): Promise<Set<string>> {
       throw new Error(
         'The dump is from a newer version than this one, or from another: one of its migrations is missing here.',
       )
-    had.add(found.name)
+    names.add(found.name)
   }
-  if (had.size === 0) throw new Error('The dump names no migration of Roster: is it whole, and of Roster?')
-  return had
+  if (names.size === 0) throw new Error('The dump names no migration of Roster: is it whole, and of Roster?')
+  const had = known.filter(({ name }) => names.has(name))
+  const tables = tablesAfter(had)
+  for (const table of counts.keys())
+    if (!tables.includes(table))
+      throw new Error(`The dump has rows of ${table}, which is not a table of Roster.`)
+  return { had, tables, counts }
 }
 
-/** The tables that rows are loaded into. */
-async function ordinaryTables(client: Client): Promise<Set<string>> {
-  const { rows } = await client.execute(
-    `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-      AND name NOT LIKE 'libsql\\_%' ESCAPE '\\' AND name NOT LIKE '%\\_fts%' ESCAPE '\\'`,
-  )
-  const made = [...MADE, APPLIED]
-  return new Set(rows.map(({ name }) => String(name)).filter((name) => !made.includes(name)))
+const TABLE_STEP =
+  /^(?:CREATE TABLE (?:IF NOT EXISTS )?`(?<created>\w+)`|ALTER TABLE `(?<from>\w+)` RENAME TO `(?<to>\w+)`|DROP TABLE `(?<dropped>\w+)`)/m
+
+/** The tables that are there after these migrations, as their text says: a dry run has no database to ask. */
+function tablesAfter(migrations: Migration[]): string[] {
+  const tables = new Set<string>()
+  for (const statement of migrations.flatMap(({ statements }) => statements)) {
+    const { created, from, to, dropped } = TABLE_STEP.exec(statement)?.groups ?? {}
+    for (const gone of [from, dropped]) if (gone) tables.delete(gone)
+    for (const name of [created, to]) if (name) tables.add(name)
+  }
+  return [...tables].filter((table) => !isLeftOut(table))
 }
 
-const isSearch = (table: string) => /_fts(_|$)/.test(table) || /^(sqlite|libsql)_/.test(table)
+/** Not loaded: the search tables, SQLite's own, what triggers fill, and what a move needs while it lasts. */
+const isLeftOut = (table: string) =>
+  /_fts(_|$)/.test(table) || /^(sqlite|libsql)_/.test(table) || MADE.includes(table) || isOfMove(table)
 
-/** Loads the dump's rows of these tables, in order. Returns how many of each. */
-async function load(
-  client: Client,
-  path: string,
-  isOfThese: (table: string) => boolean,
-  counts: Map<string, number>,
-) {
+/** Loads the dump's rows of these tables, in order. */
+async function load(client: Client, path: string, these: readonly string[]) {
   let batch: string[] = []
   let bytes = 0
   const send = async () => {
@@ -115,8 +135,7 @@ async function load(
     bytes = 0
   }
   for await (const { table, statement } of rowsOf(path)) {
-    if (!isOfThese(table)) continue
-    counts.set(table, (counts.get(table) ?? 0) + 1)
+    if (!these.includes(table)) continue
     batch.push(statement)
     bytes += statement.length
     if (batch.length === ROWS_PER_BATCH || bytes > BYTES_PER_BATCH) await send()
@@ -126,13 +145,8 @@ async function load(
 
 /** Restores a dump. Returns how many rows of each table it has. */
 export async function restoreDump(path: string, url: string, authToken?: string, isDryRun = false) {
-  const had = await migrationsIn(path)
-  const counts = new Map<string, number>()
-  if (isDryRun) {
-    for await (const { table } of rowsOf(path))
-      if (!isSearch(table) && table !== APPLIED) counts.set(table, (counts.get(table) ?? 0) + 1)
-    return counts
-  }
+  const { had, tables, counts } = await contentsOf(path)
+  if (isDryRun) return counts
   const client = createClient(authToken ? { url, authToken } : { url })
   try {
     const [found] = (await client.execute("SELECT count(*) AS total FROM sqlite_master WHERE type = 'table'"))
@@ -141,16 +155,14 @@ export async function restoreDump(path: string, url: string, authToken?: string,
       throw new Error(
         'The database is not empty: a dump is loaded only into an empty one. If loading broke off, make another.',
       )
-    await migrate(url, authToken, MIGRATIONS, false, (name) => had.has(name))
-    const tables = await ordinaryTables(client)
-    const between = [...tables].filter((table) => ![...FIRST, ...LAST].includes(table))
+    await migrate(url, authToken, MIGRATIONS, false, (name) => had.some((one) => one.name === name))
+    const between = tables.filter((table) => ![...FIRST, ...LAST].includes(table))
     // Rows that migrations have inserted, and that the dump has as well.
     await client.batch(
       between.map((table) => `DELETE FROM "${table}"`),
       'write',
     )
-    for (const group of [...FIRST.map((table) => [table]), between, LAST])
-      await load(client, path, (table) => group.includes(table), counts)
+    for (const group of [...FIRST.map((table) => [table]), between, LAST]) await load(client, path, group)
     await keepSequences(client, path)
     for (const [table, expected] of counts) {
       const [row] = (await client.execute(`SELECT count(*) AS total FROM "${table}"`)).rows
@@ -159,9 +171,6 @@ export async function restoreDump(path: string, url: string, authToken?: string,
           `${table} has ${row!.total} rows, and the dump ${expected}: do not rely on any of it.`,
         )
     }
-    for await (const { table } of rowsOf(path))
-      if (!tables.has(table) && !isSearch(table) && ![...MADE, APPLIED].includes(table))
-        throw new Error(`The dump has rows of ${table}, which is not a table of Roster.`)
     await migrate(url, authToken)
     // That an earlier restore was handled says nothing about this one.
     const places = RESTORE_STATES.map(() => '?').join(', ')

@@ -36,6 +36,10 @@ type Stage = 'none' | 'copy' | 'empty' | 'done'
 const MARK = /^-- In steps: (\w+) by (\w+)$/m
 /** The table that records the progress of moves. */
 const MOVES = '__moves'
+
+/** Whether a table only serves moves: a dump may have it, and a database without a move under way needs none of it. */
+export const isOfMove = (table: string) => table === MOVES || /^__\w+_(next|before)$/.test(table)
+
 /** A table with no more rows than this is moved in one go. */
 const SMALL = 5000
 const MAX_ROWS = 5000

@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Client, createClient } from '@libsql/client/web'
 import { expect, onTestFinished, test, vi } from 'vitest'
+import { restoreDump } from '../../scripts/db-restore.ts'
 import { migrate } from '../../scripts/migrate.ts'
 import { MIGRATIONS, readMigrations } from '../../scripts/migrations.ts'
-import { moveOf } from '../../scripts/moves.ts'
+import { moveInSteps, moveOf } from '../../scripts/moves.ts'
 import { openDatabases } from '../support/databases.ts'
 import { firstOf } from '../support/older-schema.ts'
 import { type LogEntry, startProxy } from '../support/proxy.ts'
@@ -307,4 +308,49 @@ test('Fault 31: two runners at once move a large table once', async () => {
   expect(await migrate(url)).toEqual([])
   expect(await rowsOf(db, 'user_activity_logs')).toEqual(before)
   await expectSameSchema(db)
+})
+
+test('A dump of a database whose tables move in steps, or did once, is restored whole', async () => {
+  const { url, db } = await startDatabase()
+  await migrate(url, undefined, firstOf(BEFORE, mkdtempSync(join(home, 'older-'))))
+  await fill(db, 5001)
+  const expected = await Promise.all((Object.keys(TABLES) as Table[]).map((table) => rowsOf(db, table)))
+
+  const expectRestored = async (when: string) => {
+    const dump = join(mkdtempSync(join(home, 'dump-')), 'dump.sql')
+    writeFileSync(dump, await (await fetch(`${url}/dump`)).text())
+    const empty = await startDatabase()
+    const counts = await restoreDump(dump, empty.url)
+    expect([when, await restoreDump(dump, empty.url, undefined, true)]).toEqual([when, counts])
+    expect([when, [...counts.keys()].filter((table) => table.startsWith('__'))]).toEqual([when, []])
+    for (const [index, table] of (Object.keys(TABLES) as Table[]).entries())
+      expect([when, await rowsOf(empty.db, table)]).toEqual([when, expected[index]])
+    expect([when, await migrate(empty.url)]).toEqual([when, []])
+    await expectSameSchema(empty.db)
+  }
+
+  const [migration] = readMigrations(MIGRATIONS).slice(BEFORE)
+  const { name, digest, when } = migration!
+  const move = moveOf(migration!)!
+  await expect(moveInSteps(db, name, { ...move, copy: 'SELECT stopped' }, [])).rejects.toThrow('stopped')
+  await expectRestored('begun')
+  const args = [name, digest, when]
+  const sql = 'INSERT INTO __drizzle_migrations (name, hash, created_at) VALUES (?, ?, ?)'
+  await moveInSteps(db, name, move, [{ sql, args }])
+  await expectRestored('swapped')
+  await migrate(url)
+  await expectRestored('done')
+})
+
+test('A dump with rows of a table that is not of Roster is refused before anything is loaded, in a dry run as well', async () => {
+  const { url, db } = await startDatabase()
+  await migrate(url)
+  await db.batch(['CREATE TABLE guests (name text)', "INSERT INTO guests VALUES ('Ada')"], 'write')
+  const dump = join(mkdtempSync(join(home, 'dump-')), 'dump.sql')
+  writeFileSync(dump, await (await fetch(`${url}/dump`)).text())
+  const empty = await startDatabase()
+  const why = 'The dump has rows of guests, which is not a table of Roster.'
+  await expect(restoreDump(dump, empty.url, undefined, true)).rejects.toThrow(why)
+  await expect(restoreDump(dump, empty.url)).rejects.toThrow(why)
+  expect((await empty.db.execute('SELECT name FROM sqlite_master')).rows).toEqual([])
 })
