@@ -1,6 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { resolve } from 'node:path'
+import { sql } from 'drizzle-orm'
+import { anotherAdminRemains } from '../src/access/can-sign-in.ts'
 import { faultOfHost, faultOfMailbox, faultOfSmtp, faultOfToken, faultOfUrl } from '../src/config/checks.ts'
+import { WHAT_TO_WRITE } from '../src/config/env.ts'
 import { ConfigError, configOf } from '../src/config/main.ts'
 import { isEmail } from '../src/values/email.ts'
 import { patiently, readArguments, runCommand } from './command.ts'
@@ -23,7 +26,8 @@ and out again, and says what to do next. After a failure, run it again: what was
   --dry-run   says what is known already, which of it is unfit and what would be asked, and does nothing
 
 What it knows it keeps in .roster-<name of the Worker>.env, which may be written beforehand, with any setting of
-.dev.vars.example. ADMIN_PASSWORD chooses the administrator's password; without it one is made.`
+.dev.vars.example. A setting that is taken out of it is taken from the Worker too, at the next run. ADMIN_PASSWORD
+chooses the administrator's password; without it one is made.`
 
 const ROOT = resolve(import.meta.dirname, '..')
 
@@ -122,8 +126,7 @@ async function main() {
       kept.values.ADMIN_EMAIL!,
       kept.values.ADMIN_PASSWORD ?? process.env.ADMIN_PASSWORD,
     )
-    await wrangler.putSecrets(kept.settings())
-    console.log(`Secrets put: ${Object.keys(kept.settings()).join(', ')}.`)
+    await putSettings(all)
     await wrangler.deploy()
     const { ISSUER } = configOf(env)
     console.log(`Deployed.`)
@@ -286,8 +289,25 @@ async function refuseOtherKeys(env: object, path: string) {
     )
 }
 
-/** The password, if one was made and must be told. */
+const hasAdmin = (env: object): Promise<boolean> =>
+  withResources(env, async (resources) => {
+    const { config, now } = resources
+    const { admin } = await patiently(resources).db.readPrimary({
+      // Excepts nobody: any administrator counts.
+      admin: sql<{ remains: 0 | 1 }>`SELECT ${anotherAdminRemains(config, now, '')} AS remains`,
+    })
+    return admin[0]?.remains === 1
+  })
+
+/**
+ * Returns the password, if one was made and must be told. Whoever ADMIN_EMAIL names may have been demoted or erased since
+ * the first run, so nobody is made an administrator while there is one who can sign in.
+ */
 async function makeAdmin(env: object, email: string, given?: string): Promise<string | undefined> {
+  if (await hasAdmin(env)) {
+    console.log('There is an administrator already.')
+    return undefined
+  }
   const name = 'Administrator'
   if (given) refuseWeakPassword(given, { email, name }, 'ADMIN_PASSWORD')
   const password = given || randomBytes(15).toString('base64url')
@@ -300,6 +320,18 @@ async function makeAdmin(env: object, email: string, given?: string): Promise<st
   return password
 }
 
+/** The file decides: settings that the Worker has and the file lacks are removed. What is not a setting stays. */
+async function putSettings({ kept, wrangler }: SettingUp) {
+  const settings = kept.settings()
+  const { names, why } = await wrangler.secretNames()
+  const removed = names.filter((name) => name in WHAT_TO_WRITE && !(name in settings))
+  await wrangler.putSecrets({ ...settings, ...Object.fromEntries(removed.map((name) => [name, null])) })
+  console.log(`Secrets put: ${Object.keys(settings).join(', ')}.`)
+  if (removed.length > 0)
+    console.log(`Secrets removed, as the file does not have them: ${removed.join(', ')}.`)
+  if (why) console.log(`Which others the Worker has could not be read, so nothing was removed: ${why}`)
+}
+
 function sayWhatIsNext({ kept }: SettingUp, issuer: string, path: string, password: string | undefined) {
   const { ADMIN_EMAIL, MAIL_FROM } = kept.values
   const steps = [
@@ -308,7 +340,7 @@ function sayWhatIsNext({ kept }: SettingUp, issuer: string, path: string, passwo
     MAIL_FROM
       ? `Let your domain vouch for mail from ${MAIL_FROM} (SPF, DKIM): the mail service says how.`
       : 'Without mail nobody confirms an address and nobody gets a reset: MAIL_FROM turns it on.',
-    'Set what else is yours: ORGANISATION, SIGNUP, IDENTITY_PROVIDERS. .dev.vars.example has every setting; add lines to that file and run this again.',
+    'Set what else is yours: ORGANISATION, SIGNUP, IDENTITY_PROVIDERS. .dev.vars.example has every setting; add lines to that file, or take some out, and run this again.',
     `Look at it from time to time: npm run doctor -- --settings ${path}`,
     'docs/operating.md has upgrades, keys, staging, costs and what to watch.',
   ]

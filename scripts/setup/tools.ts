@@ -92,8 +92,17 @@ export function openWrangler(config: string, accountId: () => string | undefined
         )
       return (JSON.parse(stdout) as { accounts: Account[] }).accounts
     },
-    /** All in one request, which makes one version of the Worker instead of one for each. */
-    putSecrets: (secrets: Record<string, string>) =>
+    /** The names of the Worker's secrets; or why they cannot be read, unless there is no Worker yet. */
+    async secretNames(): Promise<{ names: string[]; why?: string }> {
+      const { code, stdout, all } = await run('wrangler', ['secret', 'list', ...of], { env: env() })
+      if (code !== 0) return /Worker .* not found/.test(all) ? { names: [] } : { names: [], why: all.trim() }
+      return { names: (JSON.parse(stdout) as { name: string }[]).map(({ name }) => name) }
+    },
+    /**
+     * All in one request, which makes one version of the Worker instead of one for each. `null` removes one: two ways to send
+     * mail at once, even for a moment, would be a contradiction.
+     */
+    putSecrets: (secrets: Record<string, string | null>) =>
       succeed('wrangler', ['secret', 'bulk', ...of], { input: JSON.stringify(secrets), env: env() }),
     /** Returns the URLs and domains that wrangler reports for programs. */
     async deploy(): Promise<string[]> {

@@ -91,7 +91,9 @@ describe('setup', () => {
     // The address comes of a first deployment; then all secrets go at once, and what was deployed last has them.
     expect(said.filter((one) => /^wrangler (deploy|secret)/.test(one))).toEqual([
       'wrangler deploy --minify',
+      'wrangler secret list',
       'wrangler secret bulk',
+      'wrangler secret list',
       'wrangler secret bulk',
       'wrangler deploy --minify',
     ])
@@ -144,6 +146,81 @@ describe('setup', () => {
     } finally {
       writeFileSync(deployed.kept, file)
     }
+  })
+
+  test('takes from the Worker what its file no longer has, so that another way to send mail replaces the one before', async () => {
+    const file = readFileSync(deployed.kept, 'utf8')
+    const before = { ...standIns.secrets }
+    const console = () => fetch(`${standIns.address}/admin`, { redirect: 'manual' })
+    const people = () => fetch(`${standIns.address}/v1/users`)
+    const setUpWith = async (lines: string) => {
+      writeFileSync(deployed.kept, file.replace(/^MAIL_FROM=.*\n/m, '') + lines)
+      const { code, output } = await setUp([])
+      expect([code, output]).toEqual([0, expect.stringContaining('signed in, refreshed, signed out')])
+      return output
+    }
+    const from = "MAIL_FROM='Roster <no-reply@people.test>'\nRESEND_API_KEY='re_key-of-the-mail-service'\n"
+    try {
+      await setUpWith(`${from}CONSOLE='off'\n`)
+      expect((await console()).status).toBe(404)
+      standIns.secrets.OF_SOMEBODY = 'kept'
+
+      const said = await setUpWith(`${from}SMTP_URL='smtps://ada:secret-of-hers@mail.people.test:465'\n`)
+      expect(said).toContain('Secrets removed, as the file does not have them: ')
+      expect((await people()).status).toBe(401)
+      expect((await console()).status).toBe(303)
+      expect(standIns.secrets).toMatchObject({ SMTP_URL: expect.any(String), OF_SOMEBODY: 'kept' })
+      for (const gone of ['RESEND_API_KEY', 'CONSOLE']) expect(standIns.secrets).not.toHaveProperty(gone)
+
+      // Where the Worker's names cannot be read, nothing is removed.
+      standIns.failing.push('wrangler secret list')
+      const { code, output } = await setUp([])
+      expect([code, output]).toEqual([
+        0,
+        expect.stringContaining('so nothing was removed: the network is away'),
+      ])
+    } finally {
+      writeFileSync(deployed.kept, file)
+    }
+    expect((await setUp([])).code).toBe(0)
+    expect(standIns.secrets).toEqual({ ...before, OF_SOMEBODY: 'kept' })
+    delete standIns.secrets.OF_SOMEBODY
+  })
+
+  test('makes nobody an administrator while there is one, even if the first one was demoted or erased', async () => {
+    const rootNow = async () =>
+      (await db.execute({ sql: 'SELECT role, email FROM users WHERE email = ?', args: [admin] })).rows
+    const second = '01900000-0000-7000-8000-00000000000a'
+    await db.batch(
+      [
+        `INSERT INTO users (id, email, email_normalized, name, password_hash, role, status, version, token_epoch,
+          failed_logins, created_at, updated_at, email_verified_at)
+          SELECT '${second}', 'second@people.test', 'second@people.test', 'Second', password_hash, 'admin', 'active', 1, 0, 0, 1,
+            1, 1 FROM users WHERE email = '${admin}'`,
+        `UPDATE users SET role = 'user' WHERE email = '${admin}'`,
+      ],
+      'write',
+    )
+    const { code, output } = await setUp([])
+    expect([code, output]).toEqual([0, expect.stringContaining('There is an administrator already.')])
+    expect(await rootNow()).toEqual([{ role: 'user', email: admin }])
+
+    await db.execute(`UPDATE users SET email = 'gone@people.test', email_normalized = 'gone@people.test'
+      WHERE email = '${admin}'`)
+    expect((await setUp([])).code).toBe(0)
+    expect(await rootNow()).toEqual([])
+
+    // Without any, it makes one.
+    await db.batch(
+      [
+        `UPDATE users SET email = '${admin}', email_normalized = '${admin}' WHERE email = 'gone@people.test'`,
+        `UPDATE users SET role = 'user' WHERE id = '${second}'`,
+      ],
+      'write',
+    )
+    expect((await setUp([])).output).toContain(`${admin}: promoted.`)
+    expect(await rootNow()).toEqual([{ role: 'admin', email: admin }])
+    await db.execute(`DELETE FROM users WHERE id = '${second}'`)
   })
 
   test('leaves no smoke-test user behind, even if an earlier run was stopped', async () => {

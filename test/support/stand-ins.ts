@@ -79,8 +79,17 @@ export async function startStandIns(dir: string, databaseUrl: string) {
     if (said.startsWith('wrangler whoami'))
       return { stdout: JSON.stringify({ loggedIn: true, accounts: [{ id: 'a1', name: 'Ours' }] }) }
     if (said.startsWith('wrangler secret bulk')) {
-      Object.assign(secrets, JSON.parse(input))
+      for (const [name, value] of Object.entries<string | null>(JSON.parse(input)))
+        if (value === null) delete secrets[name]
+        else secrets[name] = value
       return {}
+    }
+    if (said.startsWith('wrangler secret list')) {
+      if (!worker && Object.keys(secrets).length === 0)
+        return { code: 1, stderr: '✘ [ERROR] Worker "roster" not found.' }
+      return {
+        stdout: JSON.stringify(Object.keys(secrets).map((name) => ({ name, type: 'secret_text' }))),
+      }
     }
     if (said.startsWith('wrangler deploy')) {
       await deploy()
