@@ -6,6 +6,8 @@ import { record } from '../src/activity/service.ts'
 import { openResources, type Resources } from '../src/context.ts'
 import { openMeter } from '../src/database/meter.ts'
 import { PURPOSES } from '../src/links/models.ts'
+import { MailRefused, NO_ANSWER, type Send } from '../src/mail/sending.ts'
+import { openTransport } from '../src/mail/transports.ts'
 import { checkPassword } from '../src/passwords/hashing.ts'
 import { findPasswordWeakness } from '../src/passwords/policy.ts'
 import { NewPassword } from '../src/passwords/schemas.ts'
@@ -89,6 +91,19 @@ const UNCOUNTED = Object.fromEntries(
   Object.keys(PER_MINUTE).map((name) => [name, { limit: async () => ({ success: true }) }]),
 )
 
+const LEFT_TO_CRON: Send = Object.assign(
+  async () => {
+    throw new MailRefused(NO_ANSWER, false)
+  },
+  { knowsRepeats: false, isLeftToCron: true as const },
+)
+
+/** A script may only know that the Worker has a binding that sends mail (EMAIL is a text): then the Worker's cron sends. */
+function transportOf(env: { EMAIL?: unknown }, { config, send }: Pick<Resources, 'config' | 'send'>) {
+  if (typeof env.EMAIL !== 'string') return send
+  return openTransport(config, undefined) ?? (send && LEFT_TO_CRON)
+}
+
 /** Waits for what the API leaves until after its answer (telling Redis what was revoked), before the script ends. */
 export async function withResources<T>(env: object, use: (resources: Resources) => Promise<T>): Promise<T> {
   const later: Promise<unknown>[] = []
@@ -100,10 +115,8 @@ export async function withResources<T>(env: object, use: (resources: Resources) 
     language: 'en' as const,
   }
   try {
-    return await use({
-      ...openResources(env, openMeter(), origin, (work) => later.push(work)),
-      rateLimits: UNCOUNTED,
-    })
+    const resources = openResources(env, openMeter(), origin, (work) => later.push(work))
+    return await use({ ...resources, send: transportOf(env, resources), rateLimits: UNCOUNTED })
   } finally {
     await Promise.allSettled(later)
   }

@@ -22,7 +22,7 @@ import { mailTextsIn } from './texts/index.ts'
 /** Sends mails that have just been enqueued, at most MAX_CONCURRENT. */
 export async function deliverNew(resources: Resources, ids: string[]): Promise<void> {
   const { send } = resources
-  if (!send) return
+  if (!send || send.isLeftToCron) return
   const due = ids.map((id) => ({ id, attempts: 0, next_attempt_at: timeOfId(id) }))
   const { mails } = await claim(resources, send, due)
   await Promise.all(mails.map((mail) => deliver(resources, send, mail)))

@@ -13,6 +13,8 @@ export interface Send {
   (mail: Mail): Promise<void>
   /** Whether the service recognises a retry of the same mail, so that it is not sent twice. */
   knowsRepeats: boolean
+  /** Mails are only enqueued: it is the Worker that can send them, which its cron job does. */
+  isLeftToCron?: true
 }
 
 /** What a mail service answered, without its text, which may quote the mail. */

@@ -19,13 +19,16 @@ export function openTransport(config: Config, binding: SendEmail | undefined): S
 function overBinding(binding: SendEmail, from: string, replyTo: string | undefined): Send {
   async function send({ to, subject, text, html }: Mail) {
     const mail = { from, to, subject, text, html, headers: HEADERS, ...(replyTo && { replyTo }) }
-    const late = new Promise<never>((_, reject) => {
-      setTimeout(() => reject(new Error('the mail binding did not answer')), CALLS.mail.timeoutMs)
-    })
+    // Before the timer: if the call throws, nobody would await it.
     const sending = binding.send(mail).catch((error: unknown) => {
       throw new MailRefused(String((error as { code?: unknown }).code ?? 'refused'), false)
     })
-    await Promise.race([sending, late])
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const late = new Promise<never>((_, reject) => {
+      const give = () => reject(new Error('the mail binding did not answer'))
+      timer = setTimeout(give, CALLS.mail.timeoutMs)
+    })
+    await Promise.race([sending, late]).finally(() => clearTimeout(timer))
   }
   return Object.assign(send, { knowsRepeats: false })
 }

@@ -1,7 +1,7 @@
 import { createExecutionContext, createScheduledController, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { v7 as uuidv7 } from 'uuid'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import worker from '../../src/index.ts'
 import { render } from '../../src/mail/render.ts'
 import { mailTextsIn } from '../../src/mail/texts/index.ts'
@@ -95,6 +95,18 @@ test("Cloudflare's binding is a transport too", async () => {
     id: 'x',
   }
   await expect(send!(mail)).resolves.toBeUndefined()
+
+  // However it ends, no timer is left, whose rejection nobody would await any more.
+  const begun = vi.spyOn(globalThis, 'setTimeout')
+  const ended = vi.spyOn(globalThis, 'clearTimeout')
+  const failing = { send: () => Promise.reject(new Error('no')) } as unknown as SendEmail
+  for (const binding of [failing, {} as SendEmail])
+    await expect(
+      openTransport({ ...settings, RESEND_API_KEY: undefined }, binding)!(mail),
+    ).rejects.toBeInstanceOf(Error)
+  const timers = begun.mock.results.map(({ value }) => value)
+  expect(timers.filter((timer) => !ended.mock.calls.some(([one]) => one === timer))).toEqual([])
+  vi.restoreAllMocks()
 })
 
 test('Every mail says that a program wrote it, so that no program replies, by either transport', async () => {
