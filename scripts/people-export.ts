@@ -1,12 +1,20 @@
-import { appendFileSync, createReadStream, existsSync, statSync, truncateSync } from 'node:fs'
+import {
+  appendFileSync,
+  createReadStream,
+  existsSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { readArguments, runCommand } from './command.ts'
 import { openDeployment } from './people/client.ts'
 import { tokenFrom } from './people/tokens.ts'
 
 const USAGE = `npm run people:export -- people.ndjson --url https://roster.your-domain
 
-Writes everybody who is not deleted to a file, one JSON object a line, oldest first. Run it again to continue a file.
-docs/import.md says what is in it.
+Writes everybody who is not deleted to a file, one JSON object a line, oldest first. Run it again to continue a file;
+which deployment it is of is in <file>.origin. docs/import.md says what is in it.
 
   --url       the deployment: its ISSUER
   --hashes    with the password hashes: guard such a file like the passwords themselves
@@ -41,13 +49,15 @@ export async function exportPeople({
   fetch,
 }: ExportOptions): Promise<number> {
   const call = openDeployment({ url, token }, fetch)
-  let { last, count } = await whatIsThere(file)
+  let { last, count, bytes } = await whatIsThere(file)
   // Makes sure that the file can be written before anybody is asked to sign in.
   appendFileSync(file, '', { mode: 0o600 })
   if (last && 'password_hash' in last !== hashes)
     throw new Error(
       `${file} was started ${hashes ? 'without' : 'with'} --hashes. Go on the same way, or take another file.`,
     )
+  keepOrigin(file, new URL(url).origin, last !== undefined)
+  truncateSync(file, bytes)
   for (let tried = 0; tried < TRIES; tried++) {
     const from = last ? `&created_from=${encodeURIComponent(last.created_at)}` : ''
     const answer = await call(
@@ -78,9 +88,25 @@ async function* rowsOf(
   } catch {}
 }
 
-/** What is in the file; its last line may be cut off. Read line by line, as it may be longer than the longest string. */
-async function whatIsThere(file: string): Promise<{ last: Exported | undefined; count: number }> {
-  if (!existsSync(file)) return { last: undefined, count: 0 }
+/** Beside the file, as its lines do not say where they are from: two deployments in one file would pass for one. */
+function keepOrigin(file: string, origin: string, goesOn: boolean) {
+  const path = `${file}.origin`
+  if (!goesOn) return writeFileSync(path, `${origin}\n`, { mode: 0o600 })
+  if (!existsSync(path))
+    throw new Error(`${file} does not say of which deployment it is: ${path} is missing. Take another file.`)
+  const before = readFileSync(path, 'utf8').trim()
+  if (before !== origin)
+    throw new Error(`${file} is an export of ${before}. Take another file for ${origin}.`)
+}
+
+/**
+ * What is in the file; its last line may be cut off, and `bytes` is the length of the others. Read line by line, as it
+ * may be longer than the longest string.
+ */
+async function whatIsThere(
+  file: string,
+): Promise<{ last: Exported | undefined; count: number; bytes: number }> {
+  if (!existsSync(file)) return { last: undefined, count: 0, bytes: 0 }
   let [text, count, bytes] = ['', 0, 0]
   for await (const line of linesOf(createReadStream(file, 'utf8'))) {
     text = line
@@ -91,8 +117,7 @@ async function whatIsThere(file: string): Promise<{ last: Exported | undefined; 
   // Nothing is cut off a file that is not ours.
   if (count === 0 ? statSync(file).size > 0 : !last)
     throw new Error(`${file} exists, and is not an export from Roster. Take another file.`)
-  truncateSync(file, bytes)
-  return { last, count }
+  return { last, count, bytes }
 }
 
 function exportedOf(line: string): Exported | undefined {

@@ -33,6 +33,13 @@ const fileOf = (text: string, end = 'json') => {
   return file
 }
 
+/** An export that was started at `URL_OF`. */
+const exportOf = (text: string) => {
+  const file = fileOf(text, 'ndjson')
+  writeFileSync(`${file}.origin`, `${URL_OF}\n`)
+  return file
+}
+
 /** What a reader makes of a file, as the lines that the import reads: who they are, and what becomes of the hash. */
 function read(from: string, file: string, extras: { with?: string } = {}) {
   const people = READERS[from]!(file, extras).map(({ value }) => value)
@@ -680,13 +687,35 @@ test('The export continues after a broken connection, and after what its file ha
       }),
     )
   }
-  const file = join(dir, 'export.ndjson')
-  writeFileSync(file, `${JSON.stringify(rows[0])}\n{"id":"02","cre`)
+  const file = exportOf(`${JSON.stringify(rows[0])}\n{"id":"02","cre`)
   expect(await exportPeople({ url: URL_OF, file, token: async () => 'token', fetch })).toBe(4)
   const written = readFileSync(file, 'utf8').trim().split('\n')
   expect(written.map((line) => JSON.parse(line))).toEqual(rows)
   expect(asked.length).toBeGreaterThan(1)
   expect(asked[0]).toBe(rows[0]!.created_at)
+})
+
+test('The export only continues a file of the same deployment: one of another, or of nobody knows which, stays as it is', async () => {
+  const row = { id: '01', created_at: '2024-01-01T00:00:00.000Z' }
+  const asked: string[] = []
+  const fetch: typeof globalThis.fetch = async (input) => {
+    asked.push(new URL(String(input)).origin)
+    return new Response(`${JSON.stringify(row)}\n{"end":true}\n`)
+  }
+  const file = join(dir, 'of-one.ndjson')
+  const from = (url: string) => exportPeople({ url, file, token: async () => 'token', fetch })
+  expect(await from(`${URL_OF}/`)).toBe(1)
+  // It was stopped in the middle of a line.
+  appendFileSync(file, '{"id":"02","cre')
+  const before = readFileSync(file, 'utf8')
+  await expect(from('https://other.example.test')).rejects.toThrow(`${file} is an export of ${URL_OF}`)
+  expect([readFileSync(file, 'utf8'), asked]).toEqual([before, [URL_OF]])
+  expect(await from(URL_OF)).toBe(1)
+
+  rmSync(`${file}.origin`)
+  await expect(from(URL_OF)).rejects.toThrow('of which deployment')
+  rmSync(file)
+  expect(await from('https://other.example.test')).toBe(1)
 })
 
 test('The export counts the lines of a file larger than its buffer, and cuts off half a line', async () => {
@@ -696,7 +725,7 @@ test('The export counts the lines of a file larger than its buffer, and cuts off
     name: 'Ä\u2028',
   })
   const lines = Array.from({ length: 5_000 }, (_, at) => `${JSON.stringify(rowOf(at))}\n`)
-  const file = fileOf(lines.join(''), 'ndjson')
+  const file = exportOf(lines.join(''))
   appendFileSync(file, Buffer.from(JSON.stringify(rowOf(5_000))).subarray(0, -4))
   const fetch: typeof globalThis.fetch = async () =>
     new Response([4_999, 5_000].map((at) => `${JSON.stringify(rowOf(at))}\n`).join('') + '{"end":true}\n')
@@ -761,7 +790,7 @@ test('The export with hashes only continues with hashes, is readable by its owne
   await expect(
     exportPeople({
       ...options,
-      file: fileOf('{"id":"00","created_at":"2024-01-01T00:00:00.000Z"}\n'),
+      file: exportOf('{"id":"00","created_at":"2024-01-01T00:00:00.000Z"}\n'),
       hashes: true,
     }),
   ).rejects.toThrow('was started without --hashes')
