@@ -24,10 +24,11 @@ import { type Action, activityLogs, HAS_TIME, isId } from './models.ts'
  * goes through all orders of events.
  */
 
-const LEDGER_KEY = 'ledger'
+export const LEDGER_KEY = 'ledger'
 /** How far the first and the second read of the history have got: two ids. */
 const PLACE_KEY = 'ledger_place'
-const erasedKey = (digest: string) => `erased:${digest}`
+export const ERASED_PREFIX = 'erased:'
+const erasedKey = (digest: string) => ERASED_PREFIX + digest
 
 /** Most rows of history are written within this time of their id, so the next read starts this far back. */
 const SOON_MS = 2 * MINUTE_MS
@@ -60,7 +61,7 @@ const ACTIONS: readonly Action[] = [
  */
 export type Erased = Pick<User, 'id' | 'external_id'> & Partial<Pick<User, 'email_normalized'>>
 
-const lifetimeOf = ({ BACKUPS_KEPT_DAYS }: Config) => BACKUPS_KEPT_DAYS * DAY_MS
+export const lifetimeOf = ({ BACKUPS_KEPT_DAYS }: Config) => BACKUPS_KEPT_DAYS * DAY_MS
 
 /** The digests of what identifies an erased user, under each of these keys. */
 function digestsOf(keys: readonly Uint8Array[], person: Partial<Erased>): string[] {

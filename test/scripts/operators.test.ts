@@ -1,18 +1,30 @@
 import { execFile } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Client, createClient } from '@libsql/client/web'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { withResources } from '../../scripts/create-admin.ts'
 import { generate, newSecret, rotateSecretKeys } from '../../scripts/keys.ts'
 import { startSqld } from '../../scripts/local/sqld.ts'
 import { startUpstash } from '../../scripts/local/upstash.ts'
 import { SCRIPT_SCOPES, SCRIPTS_CLIENT_ID } from '../../scripts/sign-in.ts'
+import {
+  type Erased,
+  erasureForLedger,
+  findErasedAmong,
+  LEDGER_KEY,
+  readLedger,
+  updateLedger,
+} from '../../src/activity/ledger.ts'
+import { HEAD_KEY, storeHead } from '../../src/activity/seals.ts'
 import { configOf } from '../../src/config/main.ts'
 import { keyIdOf } from '../../src/crypto/encryption.ts'
 import { keyring } from '../../src/crypto/keyring.ts'
 import { DEVICE_CODE } from '../../src/oauth/models.ts'
 import { checkPassword } from '../../src/passwords/hashing.ts'
+import { firstIdAt } from '../../src/values/ids.ts'
 import { startProxy } from '../support/proxy.ts'
 import { KEPT, QUICKLY } from '../support/scripts.ts'
 
@@ -497,5 +509,83 @@ describe('admin:reset-factors', () => {
     const done = await run('reset-factors.ts', ['--email', 'lost@roster.test'])
     expect(done).toEqual({ code: 0, output: expect.stringContaining('are reset') })
     expect((await db.execute('SELECT * FROM factors')).rows).toEqual([])
+  })
+  test('enqueues its notice for the Worker, where only the Worker can send mail, and ends well', async () => {
+    await run('migrate.ts')
+    await run('create-admin.ts', ['--email', 'bound@roster.test'], {
+      ...env,
+      ADMIN_PASSWORD: 'seven brown foxes read',
+    })
+    const id = "(SELECT id FROM users WHERE email = 'bound@roster.test')"
+    await db.execute(
+      `INSERT INTO factors (user_id, seed, key_id, created_at, confirmed_at) VALUES (${id}, 's', 'k', 0, 0)`,
+    )
+    // Mail goes by the binding of wrangler.toml, which a script does not have.
+    const settings = { ...env, MAIL_FROM: 'Roster <no-reply@roster.test>' }
+    const done = await run('reset-factors.ts', ['--email', 'bound@roster.test'], settings)
+    expect(done).toEqual({ code: 0, output: 'bound@roster.test: their second factors are reset\n' })
+    const { rows } = await db.execute(
+      'SELECT kind, recipient, attempts, sent_at, dead_at, refusal FROM outbox',
+    )
+    expect(rows.map((row) => ({ ...row }))).toEqual([
+      {
+        ...{ kind: 'factors_reset', recipient: 'bound@roster.test', attempts: 0 },
+        ...{ sent_at: null, dead_at: null, refusal: null },
+      },
+    ])
+  })
+})
+
+describe('redis:move', () => {
+  const OLD = 'https://roster.test'
+  const moved = () => ({ ...env, ISSUER: 'https://id.roster.test' })
+  const gone = { id: randomUUID(), email_normalized: 'gone@roster.test', external_id: 'e1' }
+  /** Whether an import of an older list would leave this person out. */
+  const isErased = (settings: object, person: Partial<Erased>) =>
+    withResources(settings, async (resources) => {
+      const found = findErasedAmong(resources, [person], (one) => one)
+      return (await found.answer([])).has(person)
+    })
+  const headOf = (settings: object) =>
+    withResources(settings, async ({ redis }) => (await redis.mget([HEAD_KEY]))?.[0])
+  const entriesOf = async (settings: object) =>
+    (await withResources(settings, readLedger))?.map(({ id }) => id)
+
+  test('takes the ledger and the newest seal along to another issuer: who was erased stays erased', async () => {
+    await run('migrate.ts')
+    const eventId = firstIdAt(Date.now() - 60_000)
+    await withResources(env, async (resources) => {
+      await resources.redis.mark(erasureForLedger(resources, gone)!)
+      await storeHead(resources, '7.head')
+    })
+    // Only the ledger has it; and the Worker at the new issuer has begun a ledger of its own.
+    const lines = new Map([[`${eventId} ${randomUUID()} password.changed  `, Date.now() - 60_000]])
+    const place = { key: 'no_place', from: '', to: 'x' }
+    await withResources(env, ({ redis }) =>
+      redis.enter(LEDGER_KEY, { lines, least: 0, marks: [], place, lifetimeMs: 600_000 }),
+    )
+    await withResources(moved(), updateLedger)
+    const byAddress = { email_normalized: gone.email_normalized }
+    expect([await isErased(env, byAddress), await isErased(moved(), byAddress)]).toEqual([true, false])
+    expect(await entriesOf(moved())).not.toContain(eventId)
+
+    expect((await run('redis-move.ts', [], moved())).output).toContain('--from is missing')
+    expect(await run('redis-move.ts', ['--from', 'https://mistyped.test'], moved())).toEqual({
+      code: 1,
+      output: expect.stringContaining('Redis has nothing of https://mistyped.test'),
+    })
+    const dry = await run('redis-move.ts', ['--from', OLD, '--dry-run'], moved())
+    expect(dry).toEqual({ code: 0, output: expect.stringContaining('would move: 3 digests') })
+    expect(await isErased(moved(), byAddress)).toBe(false)
+
+    const done = await run('redis-move.ts', ['--from', OLD], moved())
+    expect(done).toEqual({ code: 0, output: expect.stringContaining('moved: 3 digests') })
+    for (const [name, value] of Object.entries(gone))
+      expect([name, await isErased(moved(), { [name]: value })]).toEqual([name, true])
+    expect(await headOf(moved())).toBe('7.head')
+    expect(await entriesOf(moved())).toContain(eventId)
+    // Nothing is left for a second time, and what was moved stays.
+    expect((await run('redis-move.ts', ['--from', OLD], moved())).code).toBe(1)
+    expect([await isErased(env, byAddress), await isErased(moved(), byAddress)]).toEqual([false, true])
   })
 })
