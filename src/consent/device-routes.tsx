@@ -10,7 +10,7 @@ import {
   sealDevice,
 } from '../oauth/device/approval.ts'
 import type { DeviceRow } from '../oauth/device/codes.ts'
-import { DEVICE_CODE_MS } from '../oauth/device/codes.ts'
+import { DEVICE_CODE_MS } from '../oauth/models.ts'
 import { scopesIn } from '../oauth/scopes.ts'
 import { againAt } from '../pages/again.ts'
 import { carriedHere, carry } from '../pages/carried.ts'

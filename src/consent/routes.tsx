@@ -96,7 +96,7 @@ export const consentRoutes = new Hono<PageEnv>()
     if (!scopesIn(shownOf(asked)).every((one) => scopesIn(shown).includes(one))) return answer(c, outcome)
     const actor = toClaims(withCurrentHint(asked.cookie, asked.user))
     await giveConsent(c.var, actor, asked.client, namesOf(asked), asked.document)
-    return answer(c, await giveCode(c.var, asked))
+    return answer(c, await giveCode(c.var, asked, { isByConsent: true }))
   })
   .get('/oauth/logout', async (c) => {
     const outcome = await decideLogout(c, readLogout(searchOf(c)))

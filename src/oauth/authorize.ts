@@ -245,10 +245,11 @@ async function decideFor(resources: Resources, deciding: Deciding): Promise<Outc
   return giveCode(resources, asked)
 }
 
-/** Answers the app with a code. */
+/** Answers the app with a code. `isByConsent`: the user was asked, and said yes. */
 export async function giveCode(
   resources: Resources,
   { request, client, user, cookie, scopes, authTime, pushed }: Asked,
+  { isByConsent = false } = {},
 ): Promise<Outcome> {
   const { config } = resources
   if (pushed && !(await spendOnce(resources, pushed.id)))
@@ -265,6 +266,7 @@ export async function giveCode(
     resource: request.resource?.url ?? null,
     authTime,
     amr: JSON.parse(user.amr) as string[],
+    ...(isByConsent && { isByConsent }),
   })
   return { kind: 'answer', to: request, params: { code, ...stateOf(request), iss: config.ISSUER } }
 }

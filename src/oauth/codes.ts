@@ -28,6 +28,8 @@ export interface Code {
   /** Epoch seconds. */
   authTime: number
   amr: string[]
+  /** Whether the user was asked, and so the code is void without the consent. */
+  isByConsent?: true
 }
 
 /**

@@ -1,6 +1,8 @@
-import { sql } from 'drizzle-orm'
+import { and, type SQL, sql } from 'drizzle-orm'
 import { index, integer, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
-import { databaseNow } from '../database/statements.ts'
+import { build, databaseNow } from '../database/statements.ts'
+import { MINUTE_MS } from '../values/durations.ts'
+import { firstIdAt } from '../values/ids.ts'
 
 export const CLIENT_TYPES = ['public', 'confidential'] as const
 /** RFC 8628 section 3.4. */
@@ -167,6 +169,15 @@ export const oauthDeviceCodes = sqliteTable(
   },
   (table) => [uniqueIndex('oauth_device_codes_by_code').on(table.user_code)],
 )
+
+export const DEVICE_CODE_MS = 10 * MINUTE_MS
+
+/** A condition on a device: that its code has not expired. */
+export const isInTime = (now: number) => sql`${oauthDeviceCodes.id} > ${firstIdAt(now - DEVICE_CODE_MS)}`
+
+/** So that devices which were approved, or wait for it, get no tokens any more. Reads only those of ten minutes. */
+export const forgetDevices = (now: number, which: SQL | undefined) =>
+  build.delete(oauthDeviceCodes).where(and(isInTime(now), which))
 
 /**
  * Logout tokens that are owed to apps, written by triggers on `sessions`: one row for each login and app,

@@ -132,6 +132,39 @@ test('RV1: an app without any consent left is signed out of everything', async (
   expect((await userInfo(other.token)).status).toBe(200)
 })
 
+test('RV1: withdrawing part of a consent to a first-party app ends its sessions, as its tokens go by no consent', async () => {
+  const person = await api.person({ role: 'manager', email_verified_at: 1, password_hash: null })
+  const ada = { ...person, ...(await api.signIn(person)) }
+  const scope = 'openid users:read offline_access'
+  const client = await addApp(api, {
+    type: 'public',
+    redirect_uris: ['http://127.0.0.1/callback'],
+    scopes: scope.split(' '),
+    first_party: true,
+  })
+  const app = await letApp(api, ada, { scope, app: client, parent: ada.sessionId })
+  const other = await letApp(api, ada, { scope, parent: ada.sessionId })
+  const list = async (token: string) => (await api.send('GET', '/v1/users', { token })).status
+  expect([await list(app.token), await list(other.token)]).toEqual([200, 200])
+  const { status, body } = await api.send('PATCH', `/v1/auth/grants/${app.grantId}`, {
+    token: ada.token,
+    body: { scopes: ['openid', 'offline_access'] },
+  })
+  expect([status, body.scopes]).toEqual([200, ['openid', 'offline_access']])
+  expect(await list(app.token)).toBe(401)
+  const refreshed = await api.send('POST', '/oauth/token', {
+    raw: new URLSearchParams({
+      grant_type: 'refresh_token',
+      refresh_token: app.refreshToken,
+      client_id: client.client_id,
+    }),
+  })
+  expect([refreshed.status, refreshed.body.error]).toEqual([400, 'invalid_grant'])
+  expect([await endOf(app.sessionId), await endOf(ada.sessionId)]).toEqual(['consent_withdrawn', null])
+  // Another app's session goes on, and keeps its scopes.
+  expect([await endOf(other.sessionId), await list(other.token)]).toEqual([null, 200])
+})
+
 test('an offline session ends with offline_access', async () => {
   const { ada, app } = await open('openid offline_access')
   const body = { scopes: ['openid'] }

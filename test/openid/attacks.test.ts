@@ -146,6 +146,28 @@ describe('4.5: a code that was stolen', () => {
     expect((await ask(app, fields)).body.error).toBe('invalid_grant')
   })
 
+  test.each([true, false])(
+    'is refused if the consent that it was given by has been withdrawn (first-party: %s)',
+    async (first_party) => {
+      const own = await addApp(api, { first_party })
+      for (const scopes of [undefined, ['openid']]) {
+        const { ada, fields } = await coded(own, { prompt: 'consent' })
+        const { token } = await api.signIn(ada)
+        const { body } = await api.send<{ data: { id: string }[] }>('GET', '/v1/auth/grants', { token })
+        const withdrawn = await api.send(scopes ? 'PATCH' : 'DELETE', `/v1/auth/grants/${body.data[0]!.id}`, {
+          token,
+          ...(scopes && { body: { scopes } }),
+        })
+        expect(withdrawn.status).toBe(scopes ? 200 : 204)
+        const { sessions, oauth_codes } = await dump(api)
+        const refused = await ask(own, fields)
+        expect([refused.status, refused.body.error]).toEqual([400, 'invalid_grant'])
+        const after = await dump(api)
+        expect([after.sessions, after.oauth_codes]).toEqual([sessions, oauth_codes])
+      }
+    },
+  )
+
   test('HX8: is checked on the primary if a replica may not know its user’s present state', async () => {
     const { ada, fields } = await coded()
     await api.sql('UPDATE users SET token_epoch = token_epoch - 1 WHERE id = ?', [ada.id])

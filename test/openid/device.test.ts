@@ -274,6 +274,56 @@ describe('Nobody gets in whom the authorization endpoint would refuse', () => {
     expect(await poll(begun)).toMatchObject({ status: 400, error: 'invalid_grant' })
   })
 
+  describe.each([true, false])(
+    'a user who takes back what they approved (first-party: %s)',
+    (first_party) => {
+      const approved = async () => {
+        const own = await addApp(api, { ...OF_DEVICES, type: 'public', first_party })
+        const ada = await somebody()
+        const browser = await openBrowser(api, ada)
+        const begun = await begin(own)
+        await approve(browser, begun.user_code)
+        const { token } = await api.signIn(ada)
+        const { body } = await api.send<{ data: { id: string }[] }>('GET', '/v1/auth/grants', { token })
+        const path = `/v1/auth/grants/${body.data[0]!.id}`
+        const sessions = () =>
+          api.sql('SELECT id FROM sessions WHERE user_id = ? AND client_id IS NOT NULL', [ada.id])
+        return { own, browser, begun, token, path, sessions }
+      }
+
+      test('as a whole, even if they approve another device of that app afterwards', async () => {
+        const { own, browser, begun, token, path, sessions } = await approved()
+        expect((await api.send('DELETE', path, { token })).status).toBe(204)
+        expect(await poll(begun, own)).toMatchObject({ status: 400, error: 'invalid_grant' })
+        expect(await sessions()).toEqual([])
+        const next = await begin(own)
+        await approve(browser, next.user_code)
+        expect(await poll(begun, own)).toMatchObject({ status: 400, error: 'invalid_grant' })
+        expect(await sessions()).toEqual([])
+        expect((await poll(next, own)).status).toBe(200)
+      })
+
+      test('in part', async () => {
+        const { own, begun, token, path, sessions } = await approved()
+        const { status } = await api.send('PATCH', path, { token, body: { scopes: ['openid'] } })
+        expect(status).toBe(200)
+        expect(await poll(begun, own)).toMatchObject({ status: 400, error: 'invalid_grant' })
+        expect(await sessions()).toEqual([])
+      })
+
+      test('but not what they approved for another app, nor what somebody else approved', async () => {
+        const { own, browser, token, path } = await approved()
+        const [elsewhere, eves, waiting] = [await begin(), await begin(own), await begin(own)]
+        await approve(browser, elsewhere.user_code)
+        await approve(await openBrowser(api, await somebody()), eves.user_code)
+        expect((await api.send('DELETE', path, { token })).status).toBe(204)
+        expect((await poll(elsewhere)).status).toBe(200)
+        expect((await poll(eves, own)).status).toBe(200)
+        expect((await poll(waiting, own)).error).toBe('authorization_pending')
+      })
+    },
+  )
+
   test('a client that is not registered for it, or does not authenticate in its own way', async () => {
     const other = await addApp(api)
     const basic = { authorization: `Basic ${btoa(`${other.client_id}:${other.client_secret}`)}` }

@@ -17,7 +17,14 @@ import { toTime } from '../../values/ids.ts'
 import { MAX_CLIENTS } from '../clients/service.ts'
 import { rowOf } from '../documents/document.ts'
 import { grantNotFound, scopeNotGranted, tooManyApps } from '../errors.ts'
-import { type Client, oauthClients, oauthGrants, selectIsOwed } from '../models.ts'
+import {
+  type Client,
+  forgetDevices,
+  oauthClients,
+  oauthDeviceCodes,
+  oauthGrants,
+  selectIsOwed,
+} from '../models.ts'
 import type { Grant } from './schemas.ts'
 
 /**
@@ -98,7 +105,7 @@ export async function giveConsent(
   if (!verdict[0]!.is_done) throw invalidToken(new Refusal('meanwhile'))
 }
 
-const toGrant = (row: RowsOf<ReturnType<typeof selectGrants>>[number]): Grant => ({
+const toGrant = ({ first_party: _, ...row }: RowsOf<ReturnType<typeof selectGrants>>[number]): Grant => ({
   ...row,
   scopes: JSON.parse(row.scopes) as string[],
   created_at: toTime(row.created_at),
@@ -119,6 +126,7 @@ const selectGrants = (which: SQL | undefined) =>
       >`coalesce(json_extract(${oauthGrants.document}, '$.logo_uri'), ${oauthClients.logo_uri})`.as(
         'logo_uri',
       ),
+      first_party: oauthClients.first_party,
       scopes: oauthGrants.scopes,
       created_at: oauthGrants.created_at,
       updated_at: oauthGrants.updated_at,
@@ -141,7 +149,7 @@ export async function listConsents({ db }: Pick<Resources, 'db'>, userId: string
 /**
  * Withdraws a consent: all of it, which ends the app's sessions, or all but `kept`. What tokens may do is
  * looked up on each use, so this takes effect at once. Sessions that went on without the user end with
- * `offline_access`.
+ * `offline_access`. No use of a first-party app's tokens looks at the consent, so its sessions end whatever is kept.
  *
  * @returns what is left.
  * @throws 404 `grant_not_found`, 422 `scope_not_granted`.
@@ -178,8 +186,10 @@ export async function withdrawConsent(
   const hasMore = sql`EXISTS ${build.select({ id: oauthGrants.id }).from(oauthGrants).where(isMore)}`
   const left = sql`(SELECT json_group_array(value) FROM json_each(${oauthGrants.scopes}) WHERE value IN ${[...kept, '']})`
   const isAll = kept.length === 0
+  const endsAll = isAll || found.first_party === 1
   const ofApp = and(eq(sessions.user_id, actor.sub), eq(sessions.client_id, client_id))
-  const ended = isAll ? ofApp : and(ofApp, isOffline)
+  const ended = endsAll ? ofApp : and(ofApp, isOffline)
+  const ofDevices = and(eq(oauthDeviceCodes.user_id, actor.sub), eq(oauthDeviceCodes.client_id, client_id))
   const { verdict, row, owed } = await whileDoubting(resources, { users: [actor.sub] }, () =>
     db.writeBatch(
       {
@@ -189,9 +199,11 @@ export async function withdrawConsent(
             ? build.delete(oauthGrants).where(and(isTheirs, isDone))
             : build.update(oauthGrants).set({ scopes: left, updated_at: now }).where(and(isTheirs, isDone)),
         ],
-        sessions: kept.includes('offline_access')
-          ? []
-          : [revokeSessions(now, 'consent_withdrawn', and(ended, isDone))],
+        sessions:
+          !endsAll && kept.includes('offline_access')
+            ? []
+            : [revokeSessions(now, 'consent_withdrawn', and(ended, isDone))],
+        devices: endsAll ? [forgetDevices(now, and(ofDevices, isDone))] : [],
         row: selectGrants(isTheirs),
         owed: selectIsOwed(),
         verdict: sql<{ is_done: 0 | 1 }>`SELECT ${isDone} AS is_done`,

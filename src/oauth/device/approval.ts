@@ -15,10 +15,18 @@ import { addressNotVerified } from '../../users/errors.ts'
 import { selectClient } from '../clients/service.ts'
 import { consenting } from '../consents/service.ts'
 import { deviceOver, mayNotUseApp, wrongUserCode } from '../errors.ts'
-import { type Client, DEVICE_CODE, grantedAs, hasGrant, isOfOpenId, oauthDeviceCodes } from '../models.ts'
+import {
+  type Client,
+  DEVICE_CODE,
+  grantedAs,
+  hasGrant,
+  isInTime,
+  isOfOpenId,
+  oauthDeviceCodes,
+} from '../models.ts'
 import { type Resource, selectResource, toResource } from '../resources.ts'
 import { scopesIn, scopesOf } from '../scopes.ts'
-import { type DeviceRow, isDeviceOver, isInTime, readUserCode } from './codes.ts'
+import { type DeviceRow, isDeviceOver, readUserCode } from './codes.ts'
 
 /** What the user is asked at /device. */
 export interface DeviceQuestion {

@@ -1,24 +1,22 @@
 import { randomInt } from 'node:crypto'
-import { eq, sql } from 'drizzle-orm'
+import { eq } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { ACCOUNT } from '../../access/permissions.ts'
 import type { Config } from '../../config/main.ts'
 import type { Resources } from '../../context.ts'
 import { openSealed, seal } from '../../crypto/sealed.ts'
 import { build, rowExists } from '../../database/statements.ts'
-import { MINUTE_MS } from '../../values/durations.ts'
-import { firstIdAt, timeOfId } from '../../values/ids.ts'
+import { timeOfId } from '../../values/ids.ts'
 import { type GivenClient, proveClient } from '../clients/authenticate.ts'
 import { selectClient } from '../clients/service.ts'
 import { invalidTarget, oauthError } from '../errors.ts'
-import { DEVICE_CODE, oauthDeviceCodes } from '../models.ts'
+import { DEVICE_CODE, DEVICE_CODE_MS, oauthDeviceCodes } from '../models.ts'
 import { selectResource, targetOf, toResource } from '../resources.ts'
 import { scopesToAsk } from '../scopes.ts'
 import { assertMayUseGrant } from '../tokens/answer.ts'
 
 /** Device authorization (RFC 8628): a code for the device, and one that its user types at /device. */
 
-export const DEVICE_CODE_MS = 10 * MINUTE_MS
 const POLL_SECONDS = 5
 /** No vowels, so no words (RFC 8628 section 6.1); 8 of them are 25,600,000,000 codes. */
 const LETTERS = 'BCDFGHJKLMNPQRSTVWXZ'
@@ -50,9 +48,6 @@ export const openDeviceCode = ({ keys }: Pick<Config, 'keys'>, given: string): s
 /** @param now epoch ms. */
 export const isDeviceOver = ({ id }: Pick<DeviceRow, 'id'>, now: number) =>
   now >= timeOfId(id) + DEVICE_CODE_MS
-
-/** A condition on the id: that it has not expired. */
-export const isInTime = (now: number) => sql`${oauthDeviceCodes.id} > ${firstIdAt(now - DEVICE_CODE_MS)}`
 
 export interface DeviceAuthorization {
   device_code: string

@@ -67,6 +67,7 @@ export const byDeviceCode: Grant = async (resources, given, fields) => {
     authTime: device.auth_time!,
     amr: JSON.parse(device.amr!) as string[],
     isPolled: true as const,
+    isByConsent: true as const,
   }
   assertSameTarget(resources.config, fields, device.resource)
   if (read.used[0]) throw invalidGrant(new Refusal('used'))

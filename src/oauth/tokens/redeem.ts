@@ -26,7 +26,7 @@ import { scopesIn } from '../scopes.ts'
 /** What a user has granted to an app: by a code, or by approving a device. */
 export type Granted = Pick<
   Code,
-  'id' | 'userId' | 'parentId' | 'epoch' | 'scope' | 'resource' | 'authTime' | 'amr'
+  'id' | 'userId' | 'parentId' | 'epoch' | 'scope' | 'resource' | 'authTime' | 'amr' | 'isByConsent'
 > & {
   /** A device polls (RFC 8628 section 3.5): coming twice, after a lost answer, is no theft. */
   isPolled?: true
@@ -106,6 +106,8 @@ const mayRedeem = (client: Client, code: Granted, now: number) => {
   const ofClient = resource === null ? scopes : scopes.filter(isOfOpenId)
   const ofResource = scopes.filter((scope) => !ofClient.includes(scope))
   const names = scopes.map((scope) => grantedAs(scope, resource))
+  // A first-party app needs no consent, but what was given by one ends with it.
+  const needsNone = code.isByConsent ? sql`0` : sql`first_party = 1`
   return sql`NOT EXISTS (SELECT 1 FROM ${oauthCodes} WHERE id = ${code.id})
     AND EXISTS (SELECT 1 FROM ${sessions} WHERE id = ${code.parentId} AND user_id = ${code.userId}
       AND revoked_at IS NULL AND idle_expires_at > ${databaseNow})
@@ -114,7 +116,7 @@ const mayRedeem = (client: Client, code: Granted, now: number) => {
       AND ${oauthClients.epoch} = ${client.epoch} AND ${roleMayUse}
       AND ${hasAll(sql`${oauthClients.scopes}`, ofClient)}
       AND ${hasAll(scopesOfResource(sql`${resource}`), ofResource)}
-      AND (first_party = 1 OR EXISTS (SELECT 1 FROM ${oauthGrants} WHERE user_id = ${code.userId}
+      AND (${needsNone} OR EXISTS (SELECT 1 FROM ${oauthGrants} WHERE user_id = ${code.userId}
         AND client_id = ${client.id} AND ${hasAll(sql`${oauthGrants.scopes}`, names)})))`
 }
 
