@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import type { Resources } from '../src/context.ts'
 import { AppError } from '../src/http/problem.ts'
 import { type ClientWithSecret, CreateClient } from '../src/oauth/clients/schemas.ts'
 import { makeClient, selectClient, setScopes } from '../src/oauth/clients/service.ts'
@@ -37,25 +38,24 @@ const createClient = (env: object, input: CreateClient): Promise<ClientWithSecre
 type Let = 'added' | 'brought up to date' | 'there already'
 
 /** The app that scripts sign in with: an app like any other, which those who manage apps may remove. */
-const letScripts = (env: object, isDryRun: boolean): Promise<Let> =>
-  withResources(env, async (resources) => {
-    const scopes = [...SCRIPT_SCOPES]
-    const { client } = await resources.db.readPrimary({ client: selectClient(SCRIPTS_CLIENT_ID) })
-    if (client[0]?.scopes === JSON.stringify(scopes)) return 'there already'
-    if (client[0]) {
-      if (!isDryRun) await setScopes(resources, bySystem, SCRIPTS_CLIENT_ID, scopes)
-      return 'brought up to date'
-    }
-    const input = readInput({
-      name: 'Roster scripts',
-      type: 'public',
-      grants: [DEVICE_CODE],
-      scopes,
-      first_party: true,
-    })
-    if (!isDryRun) await makeClient(resources, bySystem, input, SCRIPTS_CLIENT_ID)
-    return 'added'
+export async function letScripts(resources: Resources, isDryRun = false): Promise<Let> {
+  const scopes = [...SCRIPT_SCOPES]
+  const { client } = await resources.db.readPrimary({ client: selectClient(SCRIPTS_CLIENT_ID) })
+  if (client[0]?.scopes === JSON.stringify(scopes)) return 'there already'
+  if (client[0]) {
+    if (!isDryRun) await setScopes(resources, bySystem, SCRIPTS_CLIENT_ID, scopes)
+    return 'brought up to date'
+  }
+  const input = readInput({
+    name: 'Roster scripts',
+    type: 'public',
+    grants: [DEVICE_CODE],
+    scopes,
+    first_party: true,
   })
+  if (!isDryRun) await makeClient(resources, bySystem, input, SCRIPTS_CLIENT_ID)
+  return 'added'
+}
 
 /** Rethrows the error; one with several faults as sentences. */
 function inSentences(cause: unknown): never {
@@ -76,7 +76,7 @@ async function main() {
   const { values, isDryRun } = readArguments({ usage: USAGE, options, ofDeployment: true })
   const env = { EMAIL: 'perhaps', ...process.env }
   if (values.scripts) {
-    const done = await letScripts(env, isDryRun)
+    const done = await withResources(env, (resources) => letScripts(resources, isDryRun))
     return console.log(`Roster scripts: ${isDryRun && done !== 'there already' ? `would be ${done}` : done}`)
   }
   const input = readInput(

@@ -1,5 +1,8 @@
+import { createExecutionContext } from 'cloudflare:test'
 import { beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { letScripts as addScripts } from '../../scripts/create-client.ts'
 import { SCRIPT_SCOPES, SCRIPTS_CLIENT_ID, signIn } from '../../scripts/sign-in.ts'
+import { openForCron } from '../../src/context.ts'
 import { DEVICE_CODE } from '../../src/oauth/models.ts'
 import { openApi } from '../support/api.ts'
 import { addApp } from '../support/oauth.ts'
@@ -70,6 +73,33 @@ test('An administrator who approves at /device lets a script do what it asked fo
   expect(await status('/v1/users/export')).toBe(200)
   expect(await status('/v1/users')).toBe(403)
   expect(await status('/v1/users/me')).toBe(403)
+})
+
+test('Once the app of the scripts was removed, nothing that it had is valid again when it is added again', async () => {
+  const admin = await somebody({ role: 'admin' })
+  const { token } = await run(decideAs(admin, 'allow'))
+  const exported = async (by: string) => (await api.send('GET', '/v1/users/export', { token: by })).status
+  expect(await exported(token)).toBe(200)
+  const form = (fields: Record<string, string>) =>
+    new URLSearchParams({ client_id: SCRIPTS_CLIENT_ID, ...fields })
+  const { body: begun } = await api.send<{ device_code: string; user_code: string }>(
+    'POST',
+    '/oauth/device_authorization',
+    { raw: form({ scope: 'users:export' }) },
+  )
+  await decideAs(admin, 'allow')(begun.user_code)
+  const path = `/v1/oauth_clients/${SCRIPTS_CLIENT_ID}`
+  const removed = await api.send('DELETE', path, { token: (await api.signIn(admin)).token })
+  expect([removed.status, await exported(token)]).toEqual([204, 401])
+
+  const resources = openForCron(api.bindings as never, createExecutionContext())
+  expect(await addScripts(resources)).toBe('added')
+  expect(await exported(token)).toBe(401)
+  const polled = await api.send('POST', '/oauth/token', {
+    raw: form({ grant_type: DEVICE_CODE, device_code: begun.device_code }),
+  })
+  expect([polled.status, polled.body.error]).toEqual([400, 'invalid_grant'])
+  expect(await exported((await run(decideAs(admin, 'allow'))).token)).toBe(200)
 })
 
 describe('Failures are explained in a sentence', () => {

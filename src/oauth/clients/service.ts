@@ -18,7 +18,15 @@ import { type Authority, byActor } from '../../users/change.ts'
 import { writeConflict } from '../../users/errors.ts'
 import { timeOfId, toTime } from '../../values/ids.ts'
 import { clientHasNoSecret, clientNotFound, resourceTaken, tooManyClients } from '../errors.ts'
-import { type Client as ClientRow, isByDocument, isOfOurs, oauthClients, oauthResources } from '../models.ts'
+import {
+  type Client as ClientRow,
+  forgetDevices,
+  isByDocument,
+  isOfOurs,
+  oauthClients,
+  oauthDeviceCodes,
+  oauthResources,
+} from '../models.ts'
 import {
   type Client,
   type ClientWithSecret,
@@ -66,14 +74,20 @@ export async function createClient(
   return makeClient(resources, byActor(resources.actor, resources.now), input)
 }
 
-/** The same under any authority, such as the operator's. */
+/**
+ * The same under any authority, such as the operator's.
+ *
+ * @param fixedId an id that is the same each time. The sessions of an app that was removed are still there, and must not
+ *   be valid again, so the epoch begins above theirs.
+ */
 export async function makeClient(
   resources: Resources,
   by: Authority,
   input: CreateClient,
-  id: string = uuidv7(),
+  fixedId?: string,
 ): Promise<ClientWithSecret> {
   const { db, now } = resources
+  const id = fixedId ?? uuidv7()
   const settings = settingsOf(input)
   assertCallable(resources.config, settings.backchannel_logout_uri, LOGOUT_URI)
   assertElsewhere(resources, settings.resources)
@@ -86,7 +100,7 @@ export async function makeClient(
     secret_by: settings.type === 'public' ? null : by.actorId,
     former_secret_hash: null,
     former_secret_until: null,
-    epoch: 0,
+    epoch: fixedId === undefined ? 0 : Math.floor(now / 1000),
     owner_id: isService ? by.actorId : null,
     created_by: by.actorId,
     created_at: now,
@@ -158,6 +172,8 @@ interface ClientChange {
   /** The resources it is to own. */
   resources?: Settings['resources']
   change: (isThis: SQL) => Statement
+  /** What else goes with it. */
+  alsoWrite?: (isDone: SQL) => Statement
 }
 
 function changeClient(
@@ -181,7 +197,7 @@ async function changeClientBy(
   for (let round = 0; round < MAX_ROUNDS; round++) {
     // A lagging replica would only repeat what it has answered before.
     const row = await requireClient(resources, id, { ofPrimary: round > 0 })
-    const { action, change, resources: owned = [] } = decide(row)
+    const { action, change, alsoWrite, resources: owned = [] } = decide(row)
     const free = areFree(id, owned)
     const event = eventOf(action, by, row)
     const isDone = rowExists(activityLogs, event.id)
@@ -190,7 +206,7 @@ async function changeClientBy(
       resources.db.writeBatch(
         {
           history: record(resources, event, sql`${by.holds} AND ${isAsRead} AND ${free}`),
-          change: [change(and(eq(oauthClients.id, id), isDone)!)],
+          change: [change(and(eq(oauthClients.id, id), isDone)!), ...(alsoWrite ? [alsoWrite(isDone)] : [])],
           client: selectClient(id),
           verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${free} AS is_free`,
         },
@@ -294,10 +310,14 @@ export async function rotateSecret(
   return { ...toClient(row!), client_secret: secret }
 }
 
-/** Its tokens end at once, as each is looked up with its client; clean-up removes the consents. */
+/**
+ * Its tokens end at once, as each is looked up with its client; clean-up removes the consents. Devices' codes are
+ * removed here: they would work again if the app was added again with the same id.
+ */
 export async function deleteClient(resources: Resources & { actor: Claims }, id: string): Promise<void> {
   await changeClient(resources, id, () => ({
     action: 'client.deleted',
     change: (isThis) => build.delete(oauthClients).where(isThis),
+    alsoWrite: (isDone) => forgetDevices(resources.now, and(eq(oauthDeviceCodes.client_id, id), isDone)),
   }))
 }
