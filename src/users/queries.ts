@@ -1,4 +1,5 @@
 import { eq } from 'drizzle-orm'
+import { allows } from '../access/permissions.ts'
 import type { Activity, ListActivity } from '../activity/schemas.ts'
 import { pageOfHistory } from '../activity/service.ts'
 import { NO_ORIGIN, seesOriginOf, seesUser } from '../activity/visibility.ts'
@@ -42,9 +43,13 @@ export const readProfile = prepare(({ id }: Places<{ id: string }>) => ({
   profile: build.select(managedColumns).from(users).where(eq(users.id, id)),
 }))
 
-/** Throws 404 if the actor must not know of the user. */
+/**
+ * Throws 404 if the actor must not know of the user. An app or a service has the lowest rank for the route, but
+ * by its scopes it may list the deleted. No key may.
+ */
 export function assertVisible(actor: Claims, row: Pick<UserRow, 'deleted_at'>): void {
-  if (!seesUser(actor, row)) throw userNotFound()
+  const mayList = actor.client !== undefined && allows(actor, 'users:delete')
+  if (!mayList && !seesUser(actor, row)) throw userNotFound()
 }
 
 /** A user, for those who manage users. A deleted one comes with the address that a restore would give back. Throws 404. */

@@ -4,6 +4,7 @@ import { app as worker } from '../../src/app.ts'
 import { operationsOf } from '../../src/docs/openapi.ts'
 import { SCOPES } from '../../src/oauth/scopes.ts'
 import { type Actor, openApi, PASSWORD } from '../support/api.ts'
+import { addKey } from '../support/keys.ts'
 import { addApp, letApp } from '../support/oauth.ts'
 import { WHO } from '../support/requests.ts'
 import { dump } from '../support/snapshots.ts'
@@ -92,6 +93,35 @@ describe('AZ1: an app that an administrator signed in to', () => {
     }
     const deleted = await api.send('GET', '/v1/users?status=deleted', { token })
     expect(deleted.status).toBe(403)
+  })
+
+  test('HX4: finds deleted users one by one only if it may list them', async () => {
+    const { id } = await api.person({ email_verified_at: 1 })
+    await api.send('DELETE', `/v1/users/${id}`, { token: admin.token })
+    const seenBy = async (token: string) => {
+      const list = await api.send<{ data?: { id: string }[] }>('GET', '/v1/users?status=deleted', { token })
+      const one = await api.send('GET', `/v1/users/${id}`, { token })
+      return [list.status, list.body.data?.some((user) => user.id === id), one.status]
+    }
+    const letAdmin = async (scope: string) => (await letApp(api, admin, { scope })).token
+    expect(await seenBy(await letAdmin('users:read users:delete'))).toEqual([200, true, 200])
+    for (const scope of ['users:read', 'users:read users:update activity:read sessions:manage users:purge'])
+      expect(await seenBy(await letAdmin(scope))).toEqual([403, undefined, 404])
+    const manager = await api.quickActor({ role: 'manager', email_verified_at: 1 })
+    const { token: ofManager } = await letApp(api, manager, { scope: 'users:read users:delete' })
+    expect(await seenBy(ofManager)).toEqual([403, undefined, 404])
+    const { key } = await addKey(api, admin, ['users:read'])
+    expect(await seenBy(key)).toEqual([403, undefined, 404])
+    const ofService = async (...scopes: string[]) => {
+      const service = await addApp(api, { grants: ['client_credentials'], redirect_uris: [], scopes })
+      const answer = await api.send('POST', '/oauth/token', {
+        headers: { authorization: `Basic ${btoa(`${service.client_id}:${service.client_secret}`)}` },
+        raw: new URLSearchParams({ grant_type: 'client_credentials' }),
+      })
+      return answer.body.access_token as string
+    }
+    expect(await seenBy(await ofService('users:read', 'users:delete'))).toEqual([200, true, 200])
+    expect(await seenBy(await ofService('users:read'))).toEqual([403, undefined, 404])
   })
 
   test('AZ5: ends the sessions of users, but not of whoever signed in to it', async () => {
