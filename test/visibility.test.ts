@@ -47,6 +47,29 @@ test('HX4: a deleted user’s history is for those who may see deleted users', a
   expect((await historyFor(admin, `/v1/users/${gone.id}/activity`)).length).toBeGreaterThan(3)
 })
 
+test('HX4: the cursors of a list tell nothing about the history of a deleted user', async () => {
+  const gone = await someone()
+  for (const name of ['Quetzal', 'Kookaburra', 'Hoopoe'])
+    await as(admin, 'PATCH', `/v1/users/${gone.id}`, { name })
+  const asked = async (who: Somebody, id: string, cursor?: string) => {
+    const path = `/v1/activity?user_id=${id}&action=user.updated&limit=1`
+    const { status, body } = await as(who, 'GET', cursor ? `${path}&cursor=${cursor}` : path)
+    expect(status).toBe(200)
+    return body as { data: unknown[]; pagination: { next_cursor: string | null } }
+  }
+  const before = (await asked(manager, gone.id)).pagination.next_cursor!
+  const nobody = await asked(manager, crypto.randomUUID())
+  for (const hard of [false, true]) {
+    await as(admin, 'DELETE', `/v1/users/${gone.id}${hard ? '?hard=true' : ''}`)
+    expect(await asked(manager, gone.id)).toEqual(nobody)
+    expect(await asked(manager, gone.id, before)).toEqual(nobody)
+    // Whoever may see deleted users turns the pages.
+    const { data, pagination } = await asked(admin, gone.id)
+    expect(data).toHaveLength(1)
+    expect((await asked(admin, gone.id, pagination.next_cursor!)).data).toHaveLength(1)
+  }
+})
+
 test('HX12: why and by whom somebody was disabled is only for those who manage', async () => {
   const ada = await someone('manager')
   await as(admin, 'POST', `/v1/users/${ada.id}/disable`, { reason: 'suspected of theft' })

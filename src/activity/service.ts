@@ -126,7 +126,10 @@ export function pageOfHistory({ config }: Resources, reader: Reader, filter: Lis
           return seen ? [toActivity(seen)] : []
         },
       )
-      return { data, pagination: page.pagination }
+      // Of one user all rows are hidden, or none. A cursor made from a hidden row would tell that there is one, and when.
+      const isHidden = filter.user_id !== undefined && data.length === 0
+      const cursors = isHidden ? { next_cursor: null, prev_cursor: null } : {}
+      return { data, pagination: { ...page.pagination, ...cursors } }
     },
   }
 }
