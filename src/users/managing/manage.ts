@@ -75,6 +75,8 @@ export function updating(acting: Acting, { revoke_old: revokesOld = false, ...in
     const isAsJudged = and(
       isSamePerson(row),
       role && isRaise(row.role, input.role!) ? isStillProved(row) : undefined,
+      // The history says what it was. Only those who manage change it, so no user can prevent this in a loop.
+      details.external_id && sql`${users.external_id} IS ${row.external_id}`,
     )!
     const roleNotice = role ? noticeTo(acting, 'role_changed', row) : []
     if (!moves) {
