@@ -121,6 +121,71 @@ test('AK3, HX10: nobody can make a key with a permission that they have just los
   expect(await api.sql('SELECT * FROM api_keys WHERE user_id = ?', [manager.id])).toEqual([])
 })
 
+const secretsOf = (id: string) =>
+  api.sql('SELECT id, secret_hash FROM api_keys WHERE user_id = ? ORDER BY id', [id])
+const toMake = ['/v1/api_keys', { name: 'Report', permissions: [] }, 'api_key.created'] as const
+const toRotate = (id: string) => [`/v1/api_keys/${id}/rotate`, undefined, 'api_key.rotated'] as const
+
+test('AK3, HX10: whoever is signed out meanwhile is told so, and no key is made or rotated', async () => {
+  const ada = await api.person({ role: 'manager', email_verified_at: 1 })
+  const { id } = await addKey(api, ada)
+  const before = await secretsOf(ada.id)
+  for (const [path, body, only] of [toMake, toRotate(id)]) {
+    const { token, sessionId } = await api.signIn(ada)
+    const { result, wasHeld } = await own.between(
+      () => api.send('POST', path, { token, body }),
+      () => api.sql('DELETE FROM sessions WHERE id = ?', [sessionId]),
+      { only },
+    )
+    expect([wasHeld, result.status, result.body.code]).toEqual([true, 401, 'invalid_token'])
+  }
+  expect(await secretsOf(ada.id)).toEqual(before)
+})
+
+test('RL6, HX10: whoever has made or rotated too many keys meanwhile is told when to come back', async () => {
+  const ada = await api.person({ role: 'manager', email_verified_at: 1 })
+  const { id } = await addKey(api, ada)
+  for (const [path, body, only] of [toMake, toRotate(id)]) {
+    const { token } = await api.signIn(ada)
+    const rotate = async () =>
+      expect((await api.send('POST', `/v1/api_keys/${id}/rotate`, { token })).status).toBe(200)
+    for (let n = 0; n < 19; n++) await rotate()
+    let before: unknown
+    const { result, wasHeld } = await own.between(
+      () => api.send('POST', path, { token, body }),
+      async () => {
+        // The key itself stays as it is: only the count goes up.
+        const [row] = await api.sql('SELECT * FROM api_keys WHERE id = ?', [id])
+        await rotate()
+        await api.sql('UPDATE api_keys SET secret_hash = ? WHERE id = ?', [String(row!.secret_hash), id])
+        before = await secretsOf(ada.id)
+      },
+      { only },
+    )
+    expect([wasHeld, result.status, result.body.code]).toEqual([true, 429, 'too_many_attempts'])
+    expect(Number(result.headers.get('retry-after'))).toBeLessThanOrEqual(3600)
+    expect(await secretsOf(ada.id)).toEqual(before)
+  }
+})
+
+test('AK2, HX10: a key that somebody else rotates meanwhile is not rotated on top of it', async () => {
+  const ada = await api.person({ role: 'manager', email_verified_at: 1 })
+  const { id } = await addKey(api, ada)
+  const { token } = await api.signIn(ada)
+  const rotate = () => api.send('POST', `/v1/api_keys/${id}/rotate`, { token })
+  let before: unknown
+  const { result, wasHeld } = await own.between(
+    rotate,
+    async () => {
+      expect((await rotate()).status).toBe(200)
+      before = await secretsOf(ada.id)
+    },
+    { only: 'api_key.rotated' },
+  )
+  expect([wasHeld, result.status, result.body.code]).toEqual([true, 409, 'write_conflict'])
+  expect(await secretsOf(ada.id)).toEqual(before)
+})
+
 test('CR3, HX10: somebody restored in between is not purged by clean-up', async () => {
   const ada = await api.person({ deleted_at: Date.now() - 40 * DAY_MS })
   const before = await rowOf(ada.id)
@@ -285,6 +350,22 @@ test('HX5, HX10: whoever proves an address a moment too late removes nothing tha
     reset: [409, 'write_conflict', 204, undefined],
     'code that signs in': [409, 'write_conflict', 403, 'second_factor_required'],
     'link of another mail': [400, 'invalid_link', 400, 'invalid_link'],
+  })
+})
+
+test('LG2, HX10: the history says which external id was there before, even if it was just put there', async () => {
+  const { id } = await api.person({ password_hash: null })
+  const crm = (name: string) => `${name} of ${id}`
+  await manage('PATCH', `/${id}`, { external_id: crm('first') })
+  const { result, wasHeld } = await own.between(
+    () => manage('PATCH', `/${id}`, { external_id: crm('third') }),
+    async () => expect((await manage('PATCH', `/${id}`, { external_id: crm('second') })).status).toBe(200),
+    { only: 'user.updated' },
+  )
+  expect([wasHeld, result.status]).toEqual([true, 200])
+  const rows = await api.sql('SELECT details FROM user_activity_logs WHERE user_id = ?', [id])
+  expect(rows.map(({ details }) => JSON.parse(String(details)))).toContainEqual({
+    external_id: { from: crm('second'), to: crm('third') },
   })
 })
 

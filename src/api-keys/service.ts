@@ -115,22 +115,17 @@ export async function createApiKey(
     rotated_at: now,
     last_used_at: null,
   }
-  const hasRoom = sql`(SELECT count(*) FROM ${apiKeys} WHERE user_id = ${actor.sub}) < ${MAX_KEYS}`
-  const by = byActor(actor, now)
-  await applyChange(
-    resources,
-    { ...by, holds: sql`(${by.holds} AND ${hasRoom} AND ${notices.mayAdd})`, refused: tooManyApiKeys },
-    user,
-    {
-      action: 'api_key.created',
-      details: { key_id: id, name: row.name, permissions: input.permissions },
-      set: {},
-      leavesUser: true,
-      reliesOn: isSamePerson(user),
-      alsoWrite: (isDone) => [insertWhere(apiKeys, row, isDone)],
-      mails: (isDone) => [enqueueNotice(resources, 'api_key_added', user, isDone, { told: notices.told })],
-    },
-  )
+  const isFull = sql`((SELECT count(*) FROM ${apiKeys} WHERE user_id = ${actor.sub}) >= ${MAX_KEYS})`
+  await applyChange(resources, byActor(actor, now), user, {
+    action: 'api_key.created',
+    details: { key_id: id, name: row.name, permissions: input.permissions },
+    set: {},
+    leavesUser: true,
+    reliesOn: isSamePerson(user),
+    unless: [{ is: isFull, refused: tooManyApiKeys }, notices.obstacle],
+    alsoWrite: (isDone) => [insertWhere(apiKeys, row, isDone)],
+    mails: (isDone) => [enqueueNotice(resources, 'api_key_added', user, isDone, { told: notices.told })],
+  })
   return { ...toApiKey(row, now), key }
 }
 
@@ -160,23 +155,18 @@ export async function rotateApiKey(
     rotated_at: now,
   }
   const isThis = eq(apiKeys.id, id)
-  const isAsRead = sql`EXISTS (SELECT 1 FROM ${apiKeys} WHERE ${isThis} AND user_id = ${actor.sub}
-    AND secret_hash = ${row.secret_hash})`
-  const by = byActor(actor, now)
-  await applyChange(
-    resources,
-    { ...by, holds: sql`(${by.holds} AND ${isAsRead} AND ${notices.mayAdd})`, refused: writeConflict },
-    user,
-    {
-      action: 'api_key.rotated',
-      details: { key_id: id, name: row.name },
-      set: {},
-      leavesUser: true,
-      reliesOn: isSamePerson(user),
-      alsoWrite: (isDone) => [build.update(apiKeys).set(set).where(and(isThis, isDone))],
-      mails: (isDone) => [enqueueNotice(resources, 'api_key_rotated', user, isDone, { told: notices.told })],
-    },
-  )
+  const isOther = sql`(NOT EXISTS (SELECT 1 FROM ${apiKeys} WHERE ${isThis} AND user_id = ${actor.sub}
+    AND secret_hash = ${row.secret_hash}))`
+  await applyChange(resources, byActor(actor, now), user, {
+    action: 'api_key.rotated',
+    details: { key_id: id, name: row.name },
+    set: {},
+    leavesUser: true,
+    reliesOn: isSamePerson(user),
+    unless: [{ is: isOther, refused: writeConflict }, notices.obstacle],
+    alsoWrite: (isDone) => [build.update(apiKeys).set(set).where(and(isThis, isDone))],
+    mails: (isDone) => [enqueueNotice(resources, 'api_key_rotated', user, isDone, { told: notices.told })],
+  })
   return { ...toApiKey({ ...row, ...set }, now), key }
 }
 

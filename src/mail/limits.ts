@@ -183,6 +183,11 @@ export function openAddedNotices(
   return {
     told: noticesOf(resources, added),
     mayAdd: hasLeft(added, now),
+    /** The same for a change of a user. */
+    obstacle: {
+      is: sql`coalesce((SELECT expires_at FROM ${throttles} WHERE ${isSpent(added, now)}), 0)`,
+      refused: (end: number) => limitReached(end, now),
+    },
     spent: sql<Pick<Verdict, 'refused_until'>>`SELECT max(expires_at) AS refused_until FROM ${throttles}
       WHERE ${isSpent(added, now)}`,
     assertMayAdd: ([spent]: Pick<Verdict, 'refused_until'>[]) => refuseUntil(spent!.refused_until, now),
@@ -212,8 +217,11 @@ const noticesOf = ({ now }: Resources, told: Counter, lastsMs = HOUR_MS): Notice
 const anyOf = (conditions: SQL[]) => (conditions.length > 0 ? sql.join(conditions, sql` OR `) : sql`0`)
 
 function refuseUntil(end: number | null, now: number): void {
-  if (end !== null) throw tooManyAttempts(secondsUntil(end, now), new Refusal('limit_mails'))
+  if (end !== null) throw limitReached(end, now)
 }
+
+const limitReached = (end: number, now: number) =>
+  tooManyAttempts(secondsUntil(end, now), new Refusal('limit_mails'))
 
 interface Verdict {
   refused_until: number | null

@@ -155,6 +155,7 @@ async function writeChange(
  */
 export function prepareChange(resources: Resources, by: Authority, row: User, change: Change) {
   const { now } = resources
+  const { unless = [] } = change
   const set = {
     ...change.set,
     ...(typeof change.set.name === 'string' && { name_fold: nameFold(change.set.name) }),
@@ -181,7 +182,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     by.holds,
     takesAdminAway(row, change) ? anotherAdminRemains(resources.config, now, row.id) : undefined,
     sql`NOT ${isAccepted} AND NOT ${isOthersId}`,
-    change.unless && sql`NOT ${change.unless.is}`,
+    ...unless.map(({ is }) => sql`NOT ${is}`),
   )!
   const asked = change.asksFor?.(mayAsk)
   const mayChange = asked ? sql`${mayAsk} AND ${asked.request.mayAsk}` : mayAsk
@@ -219,12 +220,15 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     user: selectUsers().where(eq(users.id, row.id)),
     ...(change.endsSessions || change.alsoWrite || changesRole ? { owed: selectIsOwed() } : {}),
     verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${isThere} AS is_as_read, ${isAccepted} AS is_taken, ${isOthersId} AS is_others_id,
-      ${change.unless?.is ?? sql`0`} AS is_forbidden`,
+      json_array(${sql.join(
+        unless.map(({ is }) => is),
+        sql`, `,
+      )}) AS obstacles`,
   }
   type Found = Pick<Results<typeof batch>, 'sessions' | 'squatter' | 'user' | 'verdict' | 'mailing' | 'owed'>
   const conclude = async (found: Found): Promise<User | undefined> => {
     const { sessions, squatter, user, verdict, mailing, owed } = found
-    const { is_done, holds, is_as_read, is_taken, is_others_id, is_forbidden } = verdict[0]!
+    const { is_done, holds, is_as_read, is_taken, is_others_id, obstacles } = verdict[0]!
     if (is_done) {
       // Copies of an erased user must go.
       const ended = {
@@ -239,7 +243,8 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     }
     if (!holds) throw by.refused()
     if (!is_as_read) return undefined
-    if (change.unless && is_forbidden) throw change.unless.refused()
+    for (const [at, is] of (JSON.parse(obstacles) as number[]).entries())
+      if (is) throw unless[at]!.refused(is)
     if (is_taken) throw emailTaken()
     if (is_others_id) throw externalIdTaken()
     if (asked && mailing) asked.request.assertAllowed(mailing)
@@ -250,10 +255,10 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
   return { batch, isDone, conclude, doubts }
 }
 
-type Verdict = Record<
-  'is_done' | 'holds' | 'is_as_read' | 'is_taken' | 'is_others_id' | 'is_forbidden',
-  0 | 1
->
+type Verdict = Record<'is_done' | 'holds' | 'is_as_read' | 'is_taken' | 'is_others_id', 0 | 1> & {
+  /** The values of `unless`, as JSON. */
+  obstacles: string
+}
 
 const takesAdminAway = (row: User, { set, erases }: Change) =>
   row.role === 'admin' &&

@@ -57,8 +57,11 @@ export interface Change {
    * only on `isSamePerson`: a thief who renames the account in a loop must not be able to prevent it.
    */
   reliesOn?: SQL | undefined
-  /** What forbids the change at the moment it is written. */
-  unless?: { is: SQL; refused: () => AppError }
+  /**
+   * What forbids the change at the moment it is written: the first expression, in parentheses, that is not 0. Its
+   * value is passed to `refused`.
+   */
+  unless?: readonly { is: SQL; refused: (is: number) => AppError }[]
   /** Voids everything by which the account could be entered, links included. */
   voidsWaysIn?: boolean
   /** Revokes every API key of the user, as when an account is closed. */
