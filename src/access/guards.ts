@@ -116,7 +116,8 @@ export const signedInWithProfile = documented(
     await next()
     return undefined
   }),
-  { security: 'signed_in', problems: SIGNED_IN_PROBLEMS },
+  // Keys and apps need the factor even here.
+  { security: 'signed_in', problems: [...SIGNED_IN_PROBLEMS, factorEnrolmentRequired] },
 )
 
 /** A client that has just changed something asks for no cached copy (RFC 9111 section 5.2.1.4). */

@@ -247,8 +247,8 @@ export function prepareResend(resources: Resources, actor: Claims, row: Invitati
   const holds = tokenIsLive(actor, now)
   const isAccepted = emailIsProved(row.email_normalized)
   const asked = askToInvite(resources, actor, row)
-  const mayResend = sql`EXISTS (SELECT 1 FROM ${invitations} WHERE ${and(isPending(row.id), holds)}) AND NOT ${isAccepted}
-    AND ${asked.mayAsk}`
+  const isOpen = sql`EXISTS (SELECT 1 FROM ${invitations} WHERE ${isPending(row.id)})`
+  const mayResend = sql`${holds} AND ${isOpen} AND NOT ${isAccepted} AND ${asked.mayAsk}`
   const event = eventOf('invitation.resent', actor.sub, row)
   const isDone = rowExists(activityLogs, event.id)
   const mail = enqueueInvitation(resources, asked, renewed, isDone)
@@ -263,16 +263,18 @@ export function prepareResend(resources: Resources, actor: Claims, row: Invitati
     mailing: asked.verdict,
     countMade: [asked.countMade(mail.mailId)],
     verdict: sql<
-      Record<'is_done' | 'holds' | 'is_taken', 0 | 1>
-    >`SELECT ${isDone} AS is_done, ${holds} AS holds, ${isAccepted} AS is_taken`,
+      Record<'is_done' | 'holds' | 'is_open' | 'is_taken', 0 | 1>
+    >`SELECT ${isDone} AS is_done, ${holds} AS holds, ${isOpen} AS is_open, ${isAccepted} AS is_taken`,
   }
   const conclude = ({ verdict, mailing }: Pick<Results<typeof batch>, 'verdict' | 'mailing'>): Invitation => {
-    const { is_done, holds: isLive, is_taken } = verdict[0]!
+    const { is_done, holds: isLive, is_open, is_taken } = verdict[0]!
     if (!is_done) {
       if (!isLive) throw invalidToken(new Refusal('meanwhile'))
+      // Whoever accepted it has the address, so this comes first.
+      if (!is_open) throw invitationEnded()
       if (is_taken) throw emailTaken()
       asked.assertAllowed(mailing)
-      throw invitationEnded()
+      throw writeConflict()
     }
     sendAfterwards(resources, mail.mailId)
     return toInvitation({ ...renewed, ...inviterNow(actor) }, now)

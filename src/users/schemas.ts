@@ -69,7 +69,7 @@ export const User = lazy(() =>
       version: z.int().meta({ description: 'Rises with every change; the ETag has it.' }),
       created_at: Time(),
       updated_at: Time(),
-      last_login_at: Time().nullable(),
+      last_login_at: Time().nullable().meta({ description: 'Changes without a new version.' }),
     })
     .meta({ id: 'User' }),
 )

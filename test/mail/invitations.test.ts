@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { Invitation } from '../../src/invitations/schemas.ts'
 import { type Actor, linkIn, openApi } from '../support/api.ts'
+import { declaredCodes } from '../support/declared.ts'
 import { addApp } from '../support/oauth.ts'
 
 const api = openApi()
@@ -224,6 +225,8 @@ test('SE1, HX2: resending an invitation to a role above user needs what inviting
   await api.person({ email: user.body.email, email_verified_at: Date.now() })
   const taken = await api.send('POST', `/v1/invitations/${user.body.id}/resend`, { token: admin.token })
   expect([taken.status, taken.body.code]).toEqual([409, 'email_taken'])
+  const declared = await declaredCodes(api, 'POST /v1/invitations/{id}/resend')
+  expect(declared).toEqual(expect.arrayContaining(['reauthentication_required', 'email_taken']))
 })
 
 test('An invitation shows that it is void, and why, while its inviter may not invite', async () => {
@@ -264,9 +267,20 @@ test('An accepted invitation cannot be withdrawn', async () => {
     ['POST', '/resend'],
   ]) {
     const answer = await api.send(method!, `/v1/invitations/${body.id}${path}`, { token: admin.token })
-    expect(answer.status).toBe(409)
+    expect([answer.status, answer.body.code]).toEqual([409, 'invitation_ended'])
   }
   expect(await invitationOf(email)).toMatchObject({ withdrawn_at: null })
+})
+
+test('A withdrawn invitation has ended, even if somebody else has proved its address since', async () => {
+  const email = newAddress()
+  const { body } = await invite(admin, { email })
+  await api.send('DELETE', `/v1/invitations/${body.id}`, { token: admin.token })
+  await api.person({ email, email_verified_at: 1 })
+  const before = await invitationOf(email)
+  const answer = await api.send('POST', `/v1/invitations/${body.id}/resend`, { token: admin.token })
+  expect([answer.status, answer.body.code]).toEqual([409, 'invitation_ended'])
+  expect(await invitationOf(email)).toEqual(before)
 })
 
 describe('Somebody who gets an invited address, proved, needs no invitation to it:', () => {

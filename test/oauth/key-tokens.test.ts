@@ -3,6 +3,7 @@ import { KEY_PERMISSIONS } from '../../src/access/permissions.ts'
 import { app as worker } from '../../src/app.ts'
 import { operationsOf } from '../../src/docs/openapi.ts'
 import { type Actor, linkIn, openApi, PASSWORD } from '../support/api.ts'
+import { declaredCodes } from '../support/declared.ts'
 import { addKey } from '../support/keys.ts'
 import { limiter } from '../support/limiter.ts'
 import { lineOf } from '../support/log-lines.ts'
@@ -196,8 +197,10 @@ describe('AK3: changes to its owner take effect at the next call', () => {
     const answers = [
       await strict.send('GET', '/v1/users', { token }),
       await strict.send('PATCH', `/v1/users/${id}`, { token, body: { name: 'Grace' } }),
+      await strict.send('GET', '/v1/users/me', { token }),
     ]
-    expect(answers.map(({ body }) => body.code)).toEqual(Array(2).fill('factor_enrolment_required'))
+    expect(answers.map(({ body }) => body.code)).toEqual(Array(3).fill('factor_enrolment_required'))
+    expect(await declaredCodes(api, 'GET /v1/users/me')).toContain('factor_enrolment_required')
     expect(await api.sql('SELECT name FROM users WHERE id = ?', [id])).toEqual([{ name: 'Somebody' }])
   })
 
