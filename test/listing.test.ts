@@ -394,6 +394,28 @@ describe('While people come and go', () => {
     }
   })
 
+  test('AZ8, HX11: nobody can take a name after which a list by name cannot be continued', async () => {
+    const city = await openCity()
+    // Of the first, a letter becomes eighteen; the key of the second is the longest that there is.
+    for (const name of ['\ufdfa'.repeat(30), `a${'\u3316'.repeat(99)}`])
+      for (let n = 0; n < 2; n++) {
+        const { token } = await city.api.quickActor({ password_hash: null })
+        const renamed = await city.api.send('PATCH', '/v1/users/me', { token, body: { name } })
+        expect(renamed.status).toBe(200)
+      }
+    for (const sort of ['name', '-name']) {
+      const people = await city.all({ sort, limit: 1 })
+      expect(people).toHaveLength((await city.list({ limit: 1 })).body.pagination.total!)
+      let page = await city.list({ sort, limit: 1, page: people.length })
+      let turned = 1
+      for (; page.body.pagination.prev_cursor; turned++) {
+        page = await city.list({ sort, limit: 1, cursor: page.body.pagination.prev_cursor })
+        expect(page.status).toBe(200)
+      }
+      expect(turned).toBe(people.length)
+    }
+  })
+
   test('A cursor whose person is gone still continues where they were', async () => {
     const city = await openCity()
     for (let i = 0; i < 6; i++) await city.person({ name: 'Same' })

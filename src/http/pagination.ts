@@ -54,9 +54,12 @@ export interface List<T> {
   }
 }
 
+/** The longest cursor that we make contains the key of a name (users/names.ts), and has 2,135 characters. */
+const MAX_CURSOR_LENGTH = 2560
+
 export const pageQuery = () => ({
   limit: wholeNumber(1, 100).default(20).meta({ description: 'How many, at most.' }),
-  cursor: text(1024, 1)
+  cursor: text(MAX_CURSOR_LENGTH, 1)
     .optional()
     .meta({ description: 'The `next_cursor` or `prev_cursor` of an earlier answer, with the same filters.' }),
 })

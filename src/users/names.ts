@@ -29,7 +29,7 @@ const ANY_LETTER = new RegExp(`[${Object.keys(LETTERS).join('')}]`, 'g')
 const MARKS = /[\u0300-\u036f]/g
 /**
  * No name is longer, but one letter may decompose into eighteen. No character is cut in two, as half of one cannot be
- * stored.
+ * stored. A cursor contains the key, so http/pagination.ts has to accept one that is as long.
  */
 const MOST_UNITS = 512
 
