@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest'
-import { type Api, openApi } from './support/api.ts'
+import { type Api, openApi, PASSWORD } from './support/api.ts'
 import { addKey } from './support/keys.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
@@ -96,4 +96,50 @@ test('HX8: somebody without a password who has just signed in can leave', async 
     expect((await as(token, 'DELETE', '/v1/users/me', {})).status).toBe(204)
   })
   expect(await stateOf(ada.id)).toBe('deleted')
+})
+
+test('HX8, SE3: a session that was just begun can be ended, and set up a second factor', async () => {
+  const ada = await api.person({ email_verified_at: 1 })
+  await own.whileLagging(async () => {
+    const { token } = await api.signIn(ada)
+    const begun = await as(token, 'POST', '/v1/auth/factors/totp')
+    expect([begun.status, begun.body.code]).toEqual([201, undefined])
+    const options = await as(token, 'POST', '/v1/auth/passkeys/options')
+    expect([options.status, options.body.code]).toEqual([200, undefined])
+    const listed = await as((await api.signIn(ada)).token, 'GET', '/v1/auth/sessions')
+    expect(listed.status).toBe(200)
+    const [newest] = await api.sql('SELECT id FROM sessions WHERE user_id = ? ORDER BY id DESC LIMIT 1', [
+      ada.id,
+    ])
+    const ended = await as(token, 'DELETE', `/v1/auth/sessions/${newest!.id}`)
+    expect([ended.status, ended.body?.code]).toEqual([204, undefined])
+    expect(
+      await api.sql('SELECT revoked_at IS NULL AS open FROM sessions WHERE id = ?', [newest!.id as string]),
+    ).toEqual([{ open: 0 }])
+  })
+})
+
+test('HX8: an invitation that was just made can be sent again and withdrawn', async () => {
+  await own.whileLagging(async () => {
+    const email = `${crypto.randomUUID()}@roster.test`
+    const made = await as(admin, 'POST', '/v1/invitations', { email, role: 'user' })
+    expect(made.status).toBe(201)
+    const again = await as(admin, 'POST', `/v1/invitations/${made.body.id}/resend`)
+    expect([again.status, again.body.code]).toEqual([200, undefined])
+    const gone = await as(admin, 'DELETE', `/v1/invitations/${again.body.id}`)
+    expect([gone.status, gone.body?.code]).toEqual([204, undefined])
+  })
+})
+
+test('HX8, SE1: a password alone does not confirm who somebody is, once they have added a factor', async () => {
+  const ada = await api.person({ email_verified_at: 1 })
+  const { token } = await api.signIn(ada)
+  await own.whileLagging(async () => {
+    await api.sql(
+      `INSERT INTO factors (user_id, seed, key_id, created_at, confirmed_at) VALUES (?, 'seed', 'key', 1, 1)`,
+      [ada.id],
+    )
+    const { status, body } = await as(token, 'POST', '/v1/auth/reauthenticate', { password: PASSWORD })
+    expect([status, body.code]).toEqual([403, 'second_factor_required'])
+  })
 })

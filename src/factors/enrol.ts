@@ -32,7 +32,7 @@ export interface Own {
   added: { told: Notices; mayAdd: SQL; assertMayAdd: () => void }
 }
 
-/** Throws 403 `reauthentication_required`. */
+/** From the primary: the session may have just begun. Throws 403 `reauthentication_required`. */
 export async function readOwn(resources: Resources, actor: Claims): Promise<Own> {
   const { db, config, now } = resources
   requireRecentLogin(actor, now)
@@ -43,7 +43,7 @@ export async function readOwn(resources: Resources, actor: Claims): Promise<Own>
     totp: [totp],
     session: [session],
     spent,
-  } = await db.read({
+  } = await db.readPrimary({
     user: selectUsers().where(eq(users.id, actor.sub)),
     state: selectFactorState(config, actor.sub),
     totp: build.select().from(factors).where(eq(factors.user_id, actor.sub)),

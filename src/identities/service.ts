@@ -50,7 +50,7 @@ export async function listIdentities(
 
 /** The address of the user who connects an identity; undefined once their session has ended. */
 export async function emailOf({ db, now }: Resources, actor: Claims): Promise<string | undefined> {
-  const { rows } = await db.read({
+  const { rows } = await db.readPrimary({
     rows: build
       .select({ email: users.email })
       .from(users)
@@ -173,7 +173,7 @@ export async function unlinkIdentity(resources: Resources, actor: Claims, id: st
   const isThis = and(eq(identities.id, id), eq(identities.user_id, actor.sub))!
   const [{ user, amr }, { found }] = await Promise.all([
     readOwn(resources, actor),
-    db.read({ found: build.select().from(identities).where(isThis) }),
+    db.readPrimary({ found: build.select().from(identities).where(isThis) }),
   ])
   if (owesProof(resources, actor, amr)) throw factorEnrolmentRequired()
   if (!found[0]) throw identityNotFound()

@@ -206,7 +206,7 @@ export async function listInvitations(
 async function findInvitation({ db, now }: Resources, id: string): Promise<Invitation | undefined> {
   const {
     invitation: [row],
-  } = await db.read({ invitation: selectInvitations().where(eq(invitations.id, id)) })
+  } = await db.readPrimary({ invitation: selectInvitations().where(eq(invitations.id, id)) })
   return row && toInvitation(row, now)
 }
 
@@ -214,7 +214,7 @@ async function findInvitation({ db, now }: Resources, id: string): Promise<Invit
 async function requireInvitation({ db }: Resources, actor: Claims, id: string): Promise<InvitationRow> {
   const {
     invitation: [row],
-  } = await db.read({ invitation: build.select().from(invitations).where(eq(invitations.id, id)) })
+  } = await db.readPrimary({ invitation: build.select().from(invitations).where(eq(invitations.id, id)) })
   return assertManages(actor, row)
 }
 

@@ -42,7 +42,7 @@ export async function beginPasskey(resources: Resources, actor: Claims): Promise
   const { config, db } = resources
   const [{ user, state }, { known }] = await Promise.all([
     readOwn(resources, actor),
-    db.read({ known: build.select().from(passkeys).where(eq(passkeys.user_id, actor.sub)) }),
+    db.readPrimary({ known: build.select().from(passkeys).where(eq(passkeys.user_id, actor.sub)) }),
   ])
   if (state.passkeys >= MAX_PASSKEYS) throw tooManyPasskeys()
   const challenge_id = makeChallenge(config, { kind: 'enrol', userId: actor.sub, about: actor.sid })
@@ -123,7 +123,7 @@ async function requireOwn(resources: Resources, actor: Claims, id: string) {
   const isThis = and(eq(passkeys.id, id), eq(passkeys.user_id, actor.sub))!
   const [own, { found }] = await Promise.all([
     readOwn(resources, actor),
-    resources.db.read({ found: build.select().from(passkeys).where(isThis) }),
+    resources.db.readPrimary({ found: build.select().from(passkeys).where(isThis) }),
   ])
   if (!found[0]) throw passkeyNotFound()
   return { own, row: found[0], isThis, exists: sql`EXISTS (SELECT 1 FROM ${passkeys} WHERE ${isThis})` }

@@ -178,7 +178,7 @@ export async function approveEmailChange(resources: Resources, link: Proof): Pro
   if (token.email_normalized !== user.email_normalized) throw invalidLink(new Refusal('other_address'))
   const {
     confirmed: [confirmed],
-  } = await db.read({
+  } = await db.readPrimary({
     confirmed: build
       .select()
       .from(oneTimeTokens)

@@ -175,7 +175,9 @@ export async function endOwnSession(resources: Resources, actor: Claims, session
   const own = and(eq(sessions.id, sessionId), eq(sessions.user_id, actor.sub))
   // Read before the write, because of the actor's token: if a batch that ends their own session were sent
   // again, it would find the token revoked.
-  const { found } = await db.read({ found: build.select({ id: sessions.id }).from(sessions).where(own) })
+  const { found } = await db.readPrimary({
+    found: build.select({ id: sessions.id }).from(sessions).where(own),
+  })
   if (found.length === 0) throw sessionNotFound()
   const isOpen = await whileDoubting(resources, { users: [actor.sub], sessions: [sessionId] }, () =>
     endSession(resources, actor, sessionId, 'ended', and(own, tokenIsLive(actor, now))!),

@@ -32,7 +32,7 @@ export async function retryDelivery(resources: Acting, given: string): Promise<D
   const { data: sequence } = Sequence().safeParse(Number(given))
   if (sequence === undefined) throw deliveryNotFound()
   const isThis = eq(webhookDeliveries.id, sequence)
-  const { found, managing } = await resources.db.read({
+  const { found, managing } = await resources.db.readPrimary({
     found: selectWithHook().where(isThis),
     managing: selectAdminsToTell(),
   })
@@ -62,7 +62,7 @@ export async function retryDelivery(resources: Acting, given: string): Promise<D
 export async function testWebhook(resources: Acting, id: string): Promise<Delivery> {
   const { actor, now } = resources
   requireRecentLogin(actor, now)
-  const { hook, managing } = await resources.db.read({
+  const { hook, managing } = await resources.db.readPrimary({
     hook: selectWebhook(id),
     managing: selectAdminsToTell(),
   })

@@ -26,7 +26,7 @@ export async function readUserWithoutOtherProof(
     user: [user],
     known,
     session: [session],
-  } = await db.read({
+  } = await db.readPrimary({
     user: selectUsers().where(eq(users.id, actor.sub)),
     known: selectUsablePasskeys(config, actor.sub),
     session: build.select({ turn: sessions.turn }).from(sessions).where(eq(sessions.id, actor.sid)),

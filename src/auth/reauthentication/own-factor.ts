@@ -50,7 +50,7 @@ export function proveOwnFactor(
   }
   const read = isGiven
     ? db.writeBatch({ ...attempt.count, ...reading })
-    : db.read(reading).then((results) => ({ ...results, ofSession: undefined, token: undefined }))
+    : db.readPrimary(reading).then((results) => ({ ...results, ofSession: undefined, token: undefined }))
   read.catch(() => {}) // The caller that awaits it gets the error.
 
   return async (user) => {

@@ -97,7 +97,7 @@ export async function beginReauthentication(
   }
 > {
   const { config, db } = resources
-  const { known, state, user, linked } = await db.read({
+  const { known, state, user, linked } = await db.readPrimary({
     linked: build
       .select({ provider: identities.provider })
       .from(identities)
