@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { WHAT_TO_WRITE } from '../src/config/env.ts'
 import type { Database } from '../src/database/main.ts'
-import { openBrowserState } from './setup/kept.ts'
+import { openKept } from './setup/kept.ts'
 
 type Options = NonNullable<ParseArgsConfig['options']>
 
@@ -58,7 +58,7 @@ export function readArguments<const Known extends Options>({
 function useSettings(path: string) {
   if (!existsSync(path)) throw new Error(`There is no file ${path}. npm run setup keeps one.`)
   for (const name of Object.keys(WHAT_TO_WRITE)) delete process.env[name]
-  Object.assign(process.env, openBrowserState(path).settings())
+  Object.assign(process.env, openKept(path).settings())
 }
 
 /** Runs a script: prints an error as a sentence, without a stack, and sets exit code 1. */

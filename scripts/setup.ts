@@ -3,7 +3,6 @@ import { resolve } from 'node:path'
 import { sql } from 'drizzle-orm'
 import { anotherAdminRemains } from '../src/access/can-sign-in.ts'
 import { faultOfHost, faultOfMailbox, faultOfSmtp, faultOfToken, faultOfUrl } from '../src/config/checks.ts'
-import { WHAT_TO_WRITE } from '../src/config/env.ts'
 import { ConfigError, configOf } from '../src/config/main.ts'
 import { isEmail } from '../src/values/email.ts'
 import { patiently, readArguments, runCommand } from './command.ts'
@@ -13,7 +12,7 @@ import { lookForKeys } from './keys-in-use.ts'
 import { migrate } from './migrate.ts'
 import { MIGRATIONS } from './migrations.ts'
 import { openQuestions, type Question, type Questions } from './setup/ask.ts'
-import { type Kept, openBrowserState } from './setup/kept.ts'
+import { type Kept, openKept } from './setup/kept.ts'
 import { smokeTest, untilItAnswers } from './setup/smoke.ts'
 import { openTurso, openWrangler, readWranglerConfig, writeDomain } from './setup/tools.ts'
 
@@ -26,7 +25,7 @@ and out again, and says what to do next. After a failure, run it again: what was
   --dry-run   says what is known already, which of it is unfit and what would be asked, and does nothing
 
 What it knows it keeps in .roster-<name of the Worker>.env, which may be written beforehand, with any setting of
-.dev.vars.example. A setting that is taken out of it is taken from the Worker too, at the next run. ADMIN_PASSWORD
+.dev.vars.example. A line that is taken out of it is taken from the Worker too, at the next run. ADMIN_PASSWORD
 chooses the administrator's password; without it one is made.`
 
 const ROOT = resolve(import.meta.dirname, '..')
@@ -101,7 +100,7 @@ async function main() {
   const config = resolve(ROOT, values.config ?? 'wrangler.toml')
   const { name } = readWranglerConfig(config)
   const path = resolve(config, '..', `.roster-${name}.env`)
-  const kept = openBrowserState(path)
+  const kept = openKept(path)
   if (isDryRun) return sayWhatIsKnown(config, kept)
   const wrangler = openWrangler(config, () => kept.values.CLOUDFLARE_ACCOUNT_ID)
   const questions = openQuestions()
@@ -320,12 +319,17 @@ async function makeAdmin(env: object, email: string, given?: string): Promise<st
   return password
 }
 
-/** The file decides: settings that the Worker has and the file lacks are removed. What is not a setting stays. */
+/**
+ * Settings that setup put and the file no longer has are removed. What was put by hand stays, but for a second mail
+ * service, which would contradict the first.
+ */
 async function putSettings({ kept, wrangler }: SettingUp) {
   const settings = kept.settings()
+  const ours = [...(kept.values.PUT_BY_SETUP ?? '').split(','), 'RESEND_API_KEY', 'SMTP_URL']
   const { names, why } = await wrangler.secretNames()
-  const removed = names.filter((name) => name in WHAT_TO_WRITE && !(name in settings))
+  const removed = names.filter((name) => ours.includes(name) && !(name in settings))
   await wrangler.putSecrets({ ...settings, ...Object.fromEntries(removed.map((name) => [name, null])) })
+  kept.keep({ PUT_BY_SETUP: Object.keys(settings).join(',') })
   console.log(`Secrets put: ${Object.keys(settings).join(', ')}.`)
   if (removed.length > 0)
     console.log(`Secrets removed, as the file does not have them: ${removed.join(', ')}.`)

@@ -8,13 +8,13 @@ const HEAD = `# The settings of a deployment, as \`npm run setup\` has made and 
 `
 
 /** What setup itself asks for or reads, but the Worker does not know. */
-const OF_SETUP = ['DOMAIN', 'ADMIN_EMAIL', 'CLOUDFLARE_ACCOUNT_ID', 'ADMIN_PASSWORD']
+const OF_SETUP = ['DOMAIN', 'ADMIN_EMAIL', 'CLOUDFLARE_ACCOUNT_ID', 'ADMIN_PASSWORD', 'PUT_BY_SETUP']
 
 /**
  * What is known about a deployment, in a file that only its owner can read. Setup writes it whenever it learns more,
  * so secrets are only made once, and a second run continues.
  */
-export function openBrowserState(path: string) {
+export function openKept(path: string) {
   const values: Record<string, string> = {}
   if (existsSync(path)) Object.assign(values, parseEnv(readFileSync(path, 'utf8')))
   return {
@@ -41,7 +41,7 @@ export function openBrowserState(path: string) {
   }
 }
 
-export type Kept = ReturnType<typeof openBrowserState>
+export type Kept = ReturnType<typeof openKept>
 
 function quoted(name: string, value: string): string {
   const quote = ["'", '"', '`'].find((one) => !value.includes(one) && !(one === '"' && value.includes('\\n')))

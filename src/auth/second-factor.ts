@@ -127,6 +127,8 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
   return {
     ...arrived,
     ...password,
+    // A doubtful passkey leads to another challenge.
+    ...(identityId && { identityId }),
     ...(first && { recoveryCodes: first.codes }),
     factors: state,
     proofs: [...proofs, proved.proof],

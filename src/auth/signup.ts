@@ -46,13 +46,13 @@ export async function signUp(
   // A sign-up counts as a request for a mail, whoever owns the address. Without a mailer, sign-ups are
   // counted all the same.
   const { mayAsk } = asked
-  const isAccepted = emailIsTaken(emailNormalized)
+  const isTaken = emailIsTaken(emailNormalized)
   // Checked again: a lagging replica may have missed a block, and hashing takes time.
   const blocked = signupIsBlocked(resources, input.email)
   const isLet = sql`${mayAsk} AND NOT ${blocked}`
-  const mayClaim = isSecret ? isLet : sql`${isLet} AND NOT ${isAccepted}`
+  const mayClaim = isSecret ? isLet : sql`${isLet} AND NOT ${isTaken}`
   const once = openIdempotency(resources, request, row.id, answer, mayClaim, isSecret ? 202 : 201)
-  const creation = insertUser(resources, row, sql`${once.isFirst} AND NOT ${isAccepted}`, {
+  const creation = insertUser(resources, row, sql`${once.isFirst} AND NOT ${isTaken}`, {
     action: 'user.signed_up',
     actorId: row.id,
   })

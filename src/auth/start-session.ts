@@ -242,13 +242,6 @@ export async function toTokens(
   }
 }
 
-/** A UUID in 22 characters: a seal can hold only 128. */
-const shortId = (id: string) => Buffer.from(id.replaceAll('-', ''), 'hex').toString('base64url')
-const longId = (short: string) =>
-  Buffer.from(short, 'base64url')
-    .toString('hex')
-    .replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
-
 /**
  * What a challenge keeps from the first step: the account's epoch, so a new password ends the challenge;
  * whether a better password should be asked for; and the identity, which must still be connected at the end.
@@ -258,16 +251,16 @@ const aboutOf = ({ user, proofs, needsBetterPassword, identityId }: Proven) =>
     user.token_epoch,
     proofs.join('-'),
     ...(needsBetterPassword ? ['weak'] : []),
-    ...(identityId ? [shortId(identityId)] : []),
+    ...(identityId ? [identityId] : []),
   ].join('.')
 
 export function readAbout(about: string) {
   const [epoch, proofs, ...more] = about.split('.') as [string, string, ...string[]]
-  const short = more.find((one) => one !== 'weak')
+  const identityId = more.find((one) => one !== 'weak')
   return {
     epoch: Number(epoch),
     proofs: proofs.split('-') as Proof[],
-    ...(short && { identityId: longId(short) }),
+    ...(identityId && { identityId }),
     ...(more.includes('weak') && { needsBetterPassword: true as const }),
   }
 }

@@ -74,7 +74,7 @@ async function changeMany(
   acting: Acting,
   { action, ids }: Of<typeof ChangeInvitations>,
 ): Promise<BulkInvitations> {
-  const { rows } = await acting.db.read({
+  const { rows } = await acting.db.readPrimary({
     rows: build.select().from(invitations).where(inArray(invitations.id, ids)),
   })
   const known = new Map(rows.map((row) => [row.id, row]))

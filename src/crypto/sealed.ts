@@ -10,7 +10,7 @@ export const seal = (keys: Keyring, body: string) => `${body}.${macOf(keys[0], b
 
 /** The body of a token of ours; undefined for any other. */
 export function openSealed(keys: Keyring, token: string): string | undefined {
-  const [, body, mac] = /^([\w.-]{1,128})\.([\w-]{43})$/.exec(token) ?? []
+  const [, body, mac] = /^([\w.-]{1,192})\.([\w-]{43})$/.exec(token) ?? []
   if (body === undefined || mac === undefined) return undefined
   const given = Buffer.from(mac, 'base64url')
   // The last of the 43 characters has two spare bits: only the canonical spelling is accepted.

@@ -77,27 +77,27 @@ export async function beginTotp(resources: Resources, actor: Claims): Promise<To
 /**
  * The unconfirmed seed.
  *
- * @param digest of the seed that a page shows. Another session may have made another seed since, and the page
+ * @param seen the digest of the seed that a page shows. Another session may have made another seed since, and the page
  *   must neither show nor confirm that one: it may be in the app of somebody who only has the password.
  */
-async function openPending({ config }: Resources, { user, totp }: Own, digest?: string) {
+async function openPending({ config }: Resources, { user, totp }: Own, seen?: string) {
   if (!totp || totp.confirmed_at) throw nothingToConfirm()
   const seed = await openSeed(config, totp)
   const shown = shownSeed(seed, config, user.email)
-  if (digest !== undefined && digest !== seedDigest(shown)) throw nothingToConfirm()
+  if (seen !== undefined && seen !== seedDigest(shown)) throw nothingToConfirm()
   return { totp, seed, shown }
 }
 
 /** The unconfirmed seed again, for a page whose code was refused. Throws 409 `nothing_to_confirm`. */
-export async function beginTotpAgain(resources: Resources, actor: Claims, digest: string): Promise<TotpSeed> {
-  return (await openPending(resources, await readOwn(resources, actor), digest)).shown
+export async function beginTotpAgain(resources: Resources, actor: Claims, seen: string): Promise<TotpSeed> {
+  return (await openPending(resources, await readOwn(resources, actor), seen)).shown
 }
 
 /**
  * Confirms the app by its first code: from here on, signing in requires one. The mailed code is checked last,
  * because it allows only five tries.
  *
- * @param digest of the seed that the page shows, if it comes from a page.
+ * @param seen the digest of the seed that the page shows, if it comes from a page.
  * @throws 403 `wrong_code`, `mail_code_required`, `reauthentication_required`; 409 `nothing_to_confirm`; 400;
  *   429 `too_many_attempts`.
  */
@@ -105,11 +105,11 @@ export async function confirmTotp(
   resources: Resources,
   actor: Claims,
   input: ConfirmTotp,
-  digest?: string,
+  seen?: string,
 ): Promise<RecoveryCodes> {
   const { now } = resources
   const own = await readOwn(resources, actor)
-  const { totp, seed } = await openPending(resources, own, digest)
+  const { totp, seed } = await openPending(resources, own, seen)
   const step = stepOfCode(seed, input.code, now)
   if (step === undefined) throw wrongCode(new Refusal('wrong_code'))
   const mailProof = await findMailProof(resources, actor, input)

@@ -25,10 +25,12 @@ async function readBytes(c: Context, most: number): Promise<Uint8Array> {
   // A body with a stated length ends there (RFC 9112 section 6.3), so the runtime may read it, which is
   // faster.
   const isBounded = length !== undefined && c.req.header('transfer-encoding') === undefined
-  const reader = isBounded ? undefined : c.req.raw.body?.getReader()
   const deadline = Promise.withResolvers<never>()
   const timer = setTimeout(() => deadline.reject(bodyTooSlow()), BODY_DEADLINE_MS)
+  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined
   try {
+    // Throws if an earlier reading gave up.
+    reader = isBounded ? undefined : c.req.raw.body?.getReader()
     const reading = reader ? readToLimit(reader, most) : c.req.raw.bytes()
     const bytes = await Promise.race([reading, deadline.promise])
     if (bytes.byteLength > most) throw bodyTooLarge(most)

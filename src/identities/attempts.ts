@@ -29,16 +29,13 @@ export interface Attempt {
 
 export const newAttempt = (given: Omit<Attempt, 'id'>): Attempt => ({ id: uuidv7(), ...given })
 
-/** Seals a value that the browser keeps for a while; `kind` tells such values apart. */
-export const sealBrowserState = ({ keys }: Keys, kind: string, value: object): Promise<string> =>
+/** Seals a value that the browser or Redis keeps for a while; `kind` tells such values apart. */
+export const sealValue = ({ keys }: Keys, kind: string, value: object): Promise<string> =>
   encryptJson(keys.identity_provider, value, kind)
 
 /** Opens such a value; undefined if it is anything else. */
-export const openBrowserState = <T extends object>(
-  { keys }: Keys,
-  kind: string,
-  sealed: string | undefined,
-) => decryptJson<T>(keys.identity_provider, sealed ?? '', kind)
+export const openValue = <T extends object>({ keys }: Keys, kind: string, sealed: string | undefined) =>
+  decryptJson<T>(keys.identity_provider, sealed ?? '', kind)
 
 export const isInTime = (id: string, now: number, lifetimeMs = ATTEMPT_MS) => {
   const age = now - timeOfId(id)
@@ -62,13 +59,13 @@ interface Ticket {
   actor: Claims
 }
 export const makeTicket = ({ config }: { config: Keys }, provider: string, actor: Claims) =>
-  sealBrowserState(config, 'ticket', { id: uuidv7(), provider, actor })
+  sealValue(config, 'ticket', { id: uuidv7(), provider, actor })
 export async function openTicket(
   { config, now }: { config: Keys; now: number },
   provider: string,
   sealed: string,
 ) {
-  const ticket = await openBrowserState<Ticket>(config, 'ticket', sealed)
+  const ticket = await openValue<Ticket>(config, 'ticket', sealed)
   return ticket?.provider === provider && isInTime(ticket.id, now) ? ticket : undefined
 }
 

@@ -147,8 +147,8 @@ async function ask(
   const tokens = await oauth.processAuthorizationCodeResponse(server, client, answer, {
     expectedNonce: nonceOf(config, attempt),
     requireIdToken: true,
-    // They may stay there for a while, but must have been authenticated since they left.
-    ...(attempt.purpose === 'again' && { maxAge: secondsSince(attempt) }),
+    // They may stay there for a while, but must have been authenticated since they left, and counts as recent from now on.
+    ...(attempt.purpose === 'again' && { maxAge: Math.min(secondsSince(attempt), LONGEST_STAY_SECONDS) }),
   })
   const keys = keysOf(published)
   const before = keys.jwks
@@ -160,6 +160,7 @@ async function ask(
   return profileIn(provider, await withAddress(provider, server, client, tokens, claims, options), answered)
 }
 
+const LONGEST_STAY_SECONDS = 300
 const secondsSince = ({ id }: Attempt) => Math.max(0, Math.ceil((Date.now() - timeOfId(id)) / 1000))
 
 /** Some providers give these claims only at the userinfo endpoint, not in the ID token (Core section 5.4). */

@@ -12,7 +12,7 @@ import type { Resources } from '../context.ts'
 import { digestOf } from '../crypto/digest.ts'
 import { callOut, faultOfOutboundUrl } from '../http/outbound.ts'
 import { HOUR_MS, MINUTE_MS } from '../values/durations.ts'
-import { openBrowserState, sealBrowserState } from './attempts.ts'
+import { openValue, sealValue } from './attempts.ts'
 
 /** What a provider has published: its metadata, and its keys once they have verified a sign-in. */
 export interface Published {
@@ -85,9 +85,7 @@ export async function readProviderMetadata(
   const here = known.get(name)
   if (here && isFresh(here)) return here
   const [sealed] = (await redis.mget([name])) ?? []
-  const near = sealed
-    ? await openBrowserState<Published>(config, name, sealed).catch(() => undefined)
-    : undefined
+  const near = sealed ? await openValue<Published>(config, name, sealed).catch(() => undefined) : undefined
   if (near && isFresh(near)) {
     known.set(name, near)
     return near
@@ -122,7 +120,7 @@ export async function cacheMetadata(
   known.set(name, published)
   await redis.put(
     name,
-    await sealBrowserState(config, name, published),
+    await sealValue(config, name, published),
     Math.max(1, published.readAt + HOUR_MS - now),
   )
 }

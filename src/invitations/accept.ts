@@ -71,8 +71,8 @@ export async function acceptInvitation(resources: Resources, input: AcceptInvita
     AND ${users.role} IN ${inviters} AND ${userIsActive(now)})`
   const mayAccept = sql`${linkIsLive(token.id)} AND ${inviterStands}
     AND EXISTS (SELECT 1 FROM ${invitations} WHERE ${isPending(invitation.id)})`
-  const isAccepted = emailIsProved(row.email_normalized)
-  const creation = insertUser(resources, row, sql`${mayAccept} AND NOT ${isAccepted}`, {
+  const isTaken = emailIsProved(row.email_normalized)
+  const creation = insertUser(resources, row, sql`${mayAccept} AND NOT ${isTaken}`, {
     action: 'invitation.accepted',
     actorId: row.id,
     invitation: invitation.id,

@@ -124,11 +124,11 @@ export function prepareInvitation(
     withdrawn_at: null,
     user_id: null,
   }
-  const isAccepted = emailIsProved(row.email_normalized)
+  const isTaken = emailIsProved(row.email_normalized)
   const isReplaceable = mayReplace(actor, row.email_normalized, now)
   const asked = askToInvite(resources, actor, row)
   const holds = tokenIsLive(actor, now)
-  const mayInvite = sql`${holds} AND NOT ${isAccepted} AND ${isReplaceable} AND ${isRecent} AND ${asked.mayAsk}`
+  const mayInvite = sql`${holds} AND NOT ${isTaken} AND ${isReplaceable} AND ${isRecent} AND ${asked.mayAsk}`
   const answer = toInvitation({ ...row, ...inviterNow(actor) }, now)
   const once = openIdempotency(resources, request, row.id, answer, mayInvite)
   const event = eventOf('invitation.created', actor.sub, row)
@@ -151,7 +151,7 @@ export function prepareInvitation(
     verdict: sql<
       Record<'is_done' | 'is_taken' | 'is_replaceable' | 'holds', 0 | 1>
     >`SELECT ${isDone} AS is_done,
-      ${isAccepted} AS is_taken, ${isReplaceable} AS is_replaceable, ${holds} AS holds`,
+      ${isTaken} AS is_taken, ${isReplaceable} AS is_replaceable, ${holds} AS holds`,
     ...once.recall,
   }
   const conclude = (results: Results<typeof batch>): Invitation => {
@@ -245,10 +245,10 @@ export function prepareResend(resources: Resources, actor: Claims, row: Invitati
   if (row.role !== 'user') requireRecentLogin(actor, now)
   const renewed = { ...row, expires_at: now + LIFETIME_MS.accept_invitation, invited_by: actor.sub }
   const holds = tokenIsLive(actor, now)
-  const isAccepted = emailIsProved(row.email_normalized)
+  const isTaken = emailIsProved(row.email_normalized)
   const asked = askToInvite(resources, actor, row)
   const isOpen = sql`EXISTS (SELECT 1 FROM ${invitations} WHERE ${isPending(row.id)})`
-  const mayResend = sql`${holds} AND ${isOpen} AND NOT ${isAccepted} AND ${asked.mayAsk}`
+  const mayResend = sql`${holds} AND ${isOpen} AND NOT ${isTaken} AND ${asked.mayAsk}`
   const event = eventOf('invitation.resent', actor.sub, row)
   const isDone = rowExists(activityLogs, event.id)
   const mail = enqueueInvitation(resources, asked, renewed, isDone)
@@ -264,7 +264,7 @@ export function prepareResend(resources: Resources, actor: Claims, row: Invitati
     countMade: [asked.countMade(mail.mailId)],
     verdict: sql<
       Record<'is_done' | 'holds' | 'is_open' | 'is_taken', 0 | 1>
-    >`SELECT ${isDone} AS is_done, ${holds} AS holds, ${isOpen} AS is_open, ${isAccepted} AS is_taken`,
+    >`SELECT ${isDone} AS is_done, ${holds} AS holds, ${isOpen} AS is_open, ${isTaken} AS is_taken`,
   }
   const conclude = ({ verdict, mailing }: Pick<Results<typeof batch>, 'verdict' | 'mailing'>): Invitation => {
     const { is_done, holds: isLive, is_open, is_taken } = verdict[0]!

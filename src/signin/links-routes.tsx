@@ -20,6 +20,7 @@ import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
 import { browserFormToken, browserOf, isOurForm, staleForm } from '../pages/forms.ts'
 import { noteProblem, respond } from '../pages/respond.ts'
 import { homeOf } from '../pages/session.ts'
+import { doneMessage } from '../pages/submit.ts'
 import { type View, viewOf } from '../pages/view.ts'
 import { wrongPassword } from '../passwords/errors.ts'
 import { proofNeeded } from '../recovery/errors.ts'
@@ -84,7 +85,7 @@ function formPage(c: LinkContext, typed: Fields, refused?: Refused, invitation?:
       fields={[...page.fields, ...(isKnown ? [] : page.ofStrangers)]}
       values={typed}
       errors={refused?.errors ?? {}}
-      message={refused?.message}
+      message={refused?.message ?? doneMessage(c, { sent: view.texts.signin.check.sent })}
       invitation={invitation}
     />,
     { ...QUIETLY, ...(refused && { status: refused.status }) },

@@ -102,6 +102,9 @@ const refusedAddress = (view: View, error: AppError): { message: Said; errors: R
   errors: fieldErrors(view, error),
 })
 
+/** A browser that did not sign up needs more than the code: this form takes both. */
+const WITH_PROOF = '/links/verify_email?done=sent'
+
 export const signupRoutes = new Hono<PageEnv>()
   .get('/signup', (c) => {
     const view = viewOf(c)
@@ -153,6 +156,7 @@ export const signupRoutes = new Hono<PageEnv>()
       return c.redirect('/signin?done=confirmed', 303)
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error
+      if (error.code === 'proof_needed') return c.redirect(WITH_PROOF, 303)
       noteProblem(c, error)
       const view = viewOf(c)
       const [title, text] = view.texts.signin.check.wrong
@@ -168,8 +172,10 @@ export const signupRoutes = new Hono<PageEnv>()
       const asked = await resendVerification(c.var, input)
       // The sign-up token works with every mail of that account, so it is kept.
       const { signup_token } = askerOf(c, c.var, 'verify_email')
-      if (!isSignupTokenOf(c.var.config, normalizeEmail(input.email), signup_token, c.var.now))
+      if (!isSignupTokenOf(c.var.config, normalizeEmail(input.email), signup_token, c.var.now)) {
         rememberAsker(c, 'verify_email', asked.request_token)
+        return c.redirect(WITH_PROOF, 303)
+      }
       return checkMail(c, email, recallContinuation(c), { title: viewOf(c).texts.signin.check.sent })
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error

@@ -175,13 +175,13 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     resources.ifMatch && eq(users.version, row.version),
   )
   const isThere = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead})`
-  const isAccepted = needsFreeEmail(row, change)
+  const isTaken = needsFreeEmail(row, change)
   const isOthersId = needsFreeExternalId(row, change)
   const mayAsk = and(
     isThere,
     by.holds,
     takesAdminAway(row, change) ? anotherAdminRemains(resources.config, now, row.id) : undefined,
-    sql`NOT ${isAccepted} AND NOT ${isOthersId}`,
+    sql`NOT ${isTaken} AND NOT ${isOthersId}`,
     ...unless.map(({ is }) => sql`NOT ${is}`),
   )!
   const asked = change.asksFor?.(mayAsk)
@@ -219,7 +219,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     ...(asked && { mailing: asked.request.verdict }),
     user: selectUsers().where(eq(users.id, row.id)),
     ...(change.endsSessions || change.alsoWrite || changesRole ? { owed: selectIsOwed() } : {}),
-    verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${isThere} AS is_as_read, ${isAccepted} AS is_taken, ${isOthersId} AS is_others_id,
+    verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${isThere} AS is_as_read, ${isTaken} AS is_taken, ${isOthersId} AS is_others_id,
       json_array(${sql.join(
         unless.map(({ is }) => is),
         sql`, `,

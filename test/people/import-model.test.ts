@@ -107,12 +107,12 @@ function land(state: State, [request, send]: [number, number]): State {
   state.plan.forEach((verdict, at) => {
     if (verdict.status !== 'new') return
     const { email, external_id = null } = LINES[at]!.user!
-    const isAccepted = people.some(
+    const isTaken = people.some(
       (one) =>
         (one.email_normalized === email && one.deleted_at === null) ||
         (external_id !== null && one.external_id === external_id),
     )
-    if (isAccepted) return
+    if (isTaken) return
     const id = idOf(request, at)
     people = [
       ...people,

@@ -85,7 +85,7 @@ describe('setup', () => {
     expect(output).toMatch(
       /What to do next:\n1\. Sign in at http:\/\/localhost:\d+\/signin as root@people\.test/,
     )
-    expect(keptNow()).toEqual(before)
+    expect(keptNow()).toEqual({ ...before, PUT_BY_SETUP: expect.stringContaining('SECRET_KEYS') })
     const said = standIns.calls.map(({ tool, args }) => [tool, ...args.slice(0, 2)].join(' '))
     expect(said.filter((one) => one === 'turso db create')).toHaveLength(1)
     // The address comes of a first deployment; then all secrets go at once, and what was deployed last has them.
@@ -153,8 +153,13 @@ describe('setup', () => {
     const before = { ...standIns.secrets }
     const console = () => fetch(`${standIns.address}/admin`, { redirect: 'manual' })
     const people = () => fetch(`${standIns.address}/v1/users`)
+    /** What setup notes of itself stays, whatever somebody does to the other lines. */
+    const write = (lines: string) => {
+      const put = /^PUT_BY_SETUP=.*\n/m.exec(readFileSync(deployed.kept, 'utf8'))![0]
+      writeFileSync(deployed.kept, lines.replace(/^PUT_BY_SETUP=.*\n/m, '') + put)
+    }
     const setUpWith = async (lines: string) => {
-      writeFileSync(deployed.kept, file.replace(/^MAIL_FROM=.*\n/m, '') + lines)
+      write(file.replace(/^MAIL_FROM=.*\n/m, '') + lines)
       const { code, output } = await setUp([])
       expect([code, output]).toEqual([0, expect.stringContaining('signed in, refreshed, signed out')])
       return output
@@ -163,13 +168,17 @@ describe('setup', () => {
     try {
       await setUpWith(`${from}CONSOLE='off'\n`)
       expect((await console()).status).toBe(404)
-      standIns.secrets.OF_SOMEBODY = 'kept'
+      Object.assign(standIns.secrets, { OF_SOMEBODY: 'kept', PRIVILEGED_HOURS: '8' })
 
       const said = await setUpWith(`${from}SMTP_URL='smtps://ada:secret-of-hers@mail.people.test:465'\n`)
       expect(said).toContain('Secrets removed, as the file does not have them: ')
       expect((await people()).status).toBe(401)
       expect((await console()).status).toBe(303)
-      expect(standIns.secrets).toMatchObject({ SMTP_URL: expect.any(String), OF_SOMEBODY: 'kept' })
+      expect(standIns.secrets).toMatchObject({
+        SMTP_URL: expect.any(String),
+        OF_SOMEBODY: 'kept',
+        PRIVILEGED_HOURS: '8',
+      })
       for (const gone of ['RESEND_API_KEY', 'CONSOLE']) expect(standIns.secrets).not.toHaveProperty(gone)
 
       // Where the Worker's names cannot be read, nothing is removed.
@@ -180,11 +189,11 @@ describe('setup', () => {
         expect.stringContaining('so nothing was removed: the network is away'),
       ])
     } finally {
-      writeFileSync(deployed.kept, file)
+      write(file)
     }
     expect((await setUp([])).code).toBe(0)
-    expect(standIns.secrets).toEqual({ ...before, OF_SOMEBODY: 'kept' })
-    delete standIns.secrets.OF_SOMEBODY
+    expect(standIns.secrets).toEqual({ ...before, OF_SOMEBODY: 'kept', PRIVILEGED_HOURS: '8' })
+    for (const name of ['OF_SOMEBODY', 'PRIVILEGED_HOURS']) delete standIns.secrets[name]
   })
 
   test('makes nobody an administrator while there is one, even if the first one was demoted or erased', async () => {

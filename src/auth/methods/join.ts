@@ -95,10 +95,10 @@ export async function join(resources: Resources, joining: Joining, by: JoiningBy
     ...(await makeUserRow(resources, { email, name, terms_version, role: 'user' }, now)),
     id: joining.userId,
   }
-  const isAccepted = emailIsProved(row.email_normalized)
+  const isTaken = emailIsProved(row.email_normalized)
   const invited = isInvited(row.email_normalized, now)
   const blocked = signupIsBlocked(resources, email)
-  const isLet = sql`NOT ${isAccepted} AND NOT ${invited} AND NOT ${blocked}`
+  const isLet = sql`NOT ${isTaken} AND NOT ${invited} AND NOT ${blocked}`
   const creation = insertUser(resources, row, sql`${by.isGood} AND ${isLet}`, {
     action: 'user.signed_up',
     actorId: row.id,
@@ -116,7 +116,7 @@ export async function join(resources: Resources, joining: Joining, by: JoiningBy
       verdict: sql<
         Record<'is_good' | 'is_taken' | 'is_invited' | 'is_blocked', 0 | 1>
       >`SELECT ${by.isGood} AS is_good,
-        ${isAccepted} AS is_taken, ${invited} AS is_invited, ${blocked} AS is_blocked`,
+        ${isTaken} AS is_taken, ${invited} AS is_invited, ${blocked} AS is_blocked`,
     },
     isDone,
   )

@@ -5,8 +5,8 @@ import {
   type Attempt,
   isInTime,
   isStateOf,
-  openBrowserState,
-  sealBrowserState,
+  openValue,
+  sealValue,
 } from '../../identities/attempts.ts'
 import type { Profile } from '../../identities/profiles.ts'
 import type { PageEnv } from '../../pages/session.ts'
@@ -30,12 +30,12 @@ export interface Pending extends Continuation {
 }
 
 async function put(c: Context<PageEnv>, name: string, value: object, lifetimeMs: number) {
-  const sealed = await sealBrowserState(c.var.config, name, value)
+  const sealed = await sealValue(c.var.config, name, value)
   setCookie(c, name, sealed, { ...ATTRIBUTES, maxAge: lifetimeMs / 1000 })
 }
 
 async function get<T extends { id: string }>(c: Context<PageEnv>, name: string, lifetimeMs: number) {
-  const value = await openBrowserState<T>(c.var.config, name, getCookie(c, name))
+  const value = await openValue<T>(c.var.config, name, getCookie(c, name))
   return value && isInTime(value.id, c.var.now, lifetimeMs) ? value : undefined
 }
 

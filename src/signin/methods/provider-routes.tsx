@@ -12,9 +12,9 @@ import {
   isInTime,
   isSentByUs,
   newAttempt,
-  openBrowserState,
   openTicket,
-  sealBrowserState,
+  openValue,
+  sealValue,
 } from '../../identities/attempts.ts'
 import { authorizationUrl, profileOf, requireProvider } from '../../identities/client.ts'
 import { addressMissing, invalidCallback } from '../../identities/errors.ts'
@@ -149,7 +149,7 @@ export const providerPages = new Hono<PageEnv>()
       const { searchParams } = new URL(c.req.url)
       const sealed = searchParams.get('posted')
       if (sealed === null) return await comeBack(c, searchParams)
-      const posted = await openBrowserState<{ id: string; fields: Record<string, string> }>(
+      const posted = await openValue<{ id: string; fields: Record<string, string> }>(
         c.var.config,
         'posted',
         sealed,
@@ -171,7 +171,7 @@ export const providerPages = new Hono<PageEnv>()
         ([, value]) => value !== undefined && value.length <= 2048,
       ),
     )
-    const posted = await sealBrowserState(c.var.config, 'posted', { id: uuidv7(), fields })
+    const posted = await sealValue(c.var.config, 'posted', { id: uuidv7(), fields })
     return c.redirect(`/signin/with/${id}/callback?${new URLSearchParams({ posted })}`, 303)
   })
   .onError(failingPage)

@@ -9,7 +9,7 @@ import { readSessionCookie } from '../../sessions/cookie.ts'
 import { refusalOf } from '../refusals.tsx'
 import { ProviderSaysPage } from './provider-pages.tsx'
 
-/** Shows the message on a page of its own. Somebody who is signed in is led back to what they came from. */
+/** Shows the message on a page of its own. Somebody who is signed in is led to their security page. */
 function says(c: Context<PageEnv>, title: string, text: Child, status: number) {
   const isSignedIn = readSessionCookie(c, c.var.config.keys.session_cookie, c.var.now) !== undefined
   return respond(c, <ProviderSaysPage view={viewOf(c)} title={title} text={text} isSignedIn={isSignedIn} />, {
