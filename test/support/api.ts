@@ -118,7 +118,10 @@ const AFTERWARDS_MS = 400
 async function finishAfterwards(context: ExecutionContext): Promise<void> {
   const done = waitOnExecutionContext(context)
   if (inject('redisMode') !== 'hang') return done
-  await Promise.race([done, new Promise((resolve) => setTimeout(resolve, AFTERWARDS_MS))])
+  const late = Promise.withResolvers<void>()
+  const timer = setTimeout(late.resolve, AFTERWARDS_MS)
+  await Promise.race([done, late.promise])
+  clearTimeout(timer)
 }
 
 /** Calls the Worker with these bindings, and looks into its database. */
