@@ -42,7 +42,7 @@ export async function beginPasskey(resources: Resources, actor: Claims): Promise
   const { config, db } = resources
   const [{ user, state }, { known }] = await Promise.all([
     readOwn(resources, actor),
-    db.readPrimary({ known: build.select().from(passkeys).where(eq(passkeys.user_id, actor.sub)) }),
+    db.read({ known: build.select().from(passkeys).where(eq(passkeys.user_id, actor.sub)) }),
   ])
   if (state.passkeys >= MAX_PASSKEYS) throw tooManyPasskeys()
   const challenge_id = makeChallenge(config, { kind: 'enrol', userId: actor.sub, about: actor.sid })

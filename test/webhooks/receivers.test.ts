@@ -82,7 +82,8 @@ describe('A receiver that', () => {
       const hook = await addWebhook(api, ['user.updated'], answers)
       await renameAll(hook, await people(1), ['One'])
       await deliver(api)
-      expect([answers, (await hook.raw()).length, await open(hook)]).toEqual([answers, 1, []])
+      const seen = async () => [answers, (await hook.raw()).length, await open(hook)]
+      await expect.poll(seen, { timeout: 5000 }).toEqual([answers, 1, []])
     }
   })
 
