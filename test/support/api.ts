@@ -2,7 +2,7 @@ import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { createClient, type InArgs } from '@libsql/client/web'
 import { v7 as uuidv7 } from 'uuid'
-import { expect, inject } from 'vitest'
+import { expect } from 'vitest'
 import type { CaughtMail } from '../../scripts/local/mailbox.ts'
 import type { Tokens } from '../../src/auth/schemas.ts'
 import { configOf } from '../../src/config/main.ts'
@@ -108,22 +108,6 @@ const UNLIMITED = Object.fromEntries(
     .map((name) => [name, { limit: async () => ({ success: true }) }]),
 )
 
-/** Longer than anything takes after an answer, but shorter than Redis is waited for. */
-const AFTERWARDS_MS = 400
-
-/**
- * The work after an answer is done before the test continues, so that tests see one outcome. A Redis that never answers
- * is not waited for each time: a whole run would take an hour.
- */
-async function finishAfterwards(context: ExecutionContext): Promise<void> {
-  const done = waitOnExecutionContext(context)
-  if (inject('redisMode') !== 'hang') return done
-  const late = Promise.withResolvers<void>()
-  const timer = setTimeout(late.resolve, AFTERWARDS_MS)
-  await Promise.race([done, late.promise])
-  clearTimeout(timer)
-}
-
 /** Calls the Worker with these bindings, and looks into its database. */
 export function openApi(bindings: object = {}) {
   const all = { ...env, ...UNLIMITED, ...bindings }
@@ -148,7 +132,8 @@ export function openApi(bindings: object = {}) {
       context,
     )
     const text = await response.text()
-    await finishAfterwards(context)
+    // The work after the answer is done before the test continues, so that tests see one outcome.
+    await waitOnExecutionContext(context)
     const isJson =
       method !== 'HEAD' && /^application\/(problem\+)?json/.test(response.headers.get('content-type') ?? '')
     const answer = {

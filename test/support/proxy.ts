@@ -93,7 +93,12 @@ const wait = ({ mode }: Exchange) =>
 const modes = {
   pass: async (exchange: Exchange) => deliver(exchange, await exchange.forward()),
   down: end,
-  hang: () => {},
+  /** Never answered; with `ms`, the connection breaks after that. */
+  hang: async (exchange: Exchange) => {
+    if (exchange.mode.ms === undefined) return
+    await wait(exchange)
+    end(exchange)
+  },
   status: (exchange: Exchange) => say(exchange, exchange.mode.status ?? 500, exchange.mode.body ?? '{}'),
   'auth-fail': (exchange: Exchange) => say(exchange, 401, { error: WRONG_TOKEN[exchange.upstream] }),
   /** SQLite refuses the first statement; the connection and the protocol work. */
@@ -243,7 +248,10 @@ interface ProxyOptions {
 export async function startProxy({ shared, startFresh, startReplica, redisMode, redisToken }: ProxyOptions) {
   const lanes = new Map<string, Lane>()
   const agent = new Agent({ keepAlive: true })
-  const usual = { libsql: PASS, redis: redisMode === 'emptied' ? PASS : { mode: redisMode }, mail: PASS }
+  // Reads give up after 250 ms. Marks would wait for two seconds each time, and a whole run for an hour.
+  const redis: Mode =
+    redisMode === 'emptied' ? PASS : { mode: redisMode, ...(redisMode === 'hang' && { ms: 600 }) }
+  const usual = { libsql: PASS, redis, mail: PASS }
   const laneTo = (upstreams: Upstreams) => new Lane(upstreams, usual)
 
   function laneOf(label: string): Lane {
