@@ -46,7 +46,7 @@ export const identityRoutes = new Hono<AppEnv>()
       id: 'linkIdentity',
       tag,
       summary: 'Begin to connect a provider to your account',
-      description: `Answers with a URL to open in a browser within ${inWords(ATTEMPT_MS)}; it asks first, unless the browser has the cookie of this session. The other sessions end once it is connected.`,
+      description: `Answers with a URL to open in a browser within ${inWords(ATTEMPT_MS)}; it asks first, unless the browser has the cookie of this session, and refuses where somebody else is signed in. The other sessions end once it is connected.`,
       path: { id: () => z.string().meta({ description: 'Of the provider.', example: 'google' }) },
       responses: { 200: PlaceToGo },
       problems: [reauthenticationRequired, notFound],

@@ -98,10 +98,10 @@ describe('Connecting', () => {
   })
 
   test('by API: a browser with another session asks first too, and says that it is connected', async () => {
-    const [ada, eve] = [await api.person({ email_verified_at: 1 }), await signedIn()]
+    const [{ ada, jar: own }, eve] = [await signedIn(), await signedIn()]
     const { token } = await api.signIn(ada)
     for (const [provider, jar] of [
-      ['corp', eve.jar],
+      ['corp', own],
       ['any', newJar(api)],
     ] as const) {
       const begun = await api.send('POST', `/v1/auth/identities/${provider}`, { token })
@@ -112,8 +112,19 @@ describe('Connecting', () => {
       expect([done.status, done.text.includes('is connected')]).toEqual([200, true])
     }
     expect(await identitiesOf(api, ada.id)).toMatchObject([{ provider: 'corp' }, { provider: 'any' }])
+    // Somebody else who is signed in is not talked into it, neither before the page nor after it.
+    const begin = async () => {
+      const begun = await api.send('POST', '/v1/auth/identities/informs', { token })
+      return String(begun.body.location).slice(api.config().ISSUER.length)
+    }
+    expect((await eve.jar.open(await begin())).status).toBe(400)
+    const late = newJar(api)
+    const { back } = comingFrom('informs', (await late.open(placeIn(await late.open(await begin())))).to!)
+    await late.signIn(eve.ada.email)
+    expect((await late.open(back({ claims: { sub: crypto.randomUUID() } }))).status).toBe(400)
+    expect(await identitiesOf(api, ada.id)).toMatchObject([{ provider: 'corp' }, { provider: 'any' }])
     expect(await identitiesOf(api, eve.ada.id)).toEqual([])
-    // Whoever is signed in there stays so.
+    // They stay signed in.
     expect((await eve.jar.open('/account')).text).toContain(eve.ada.email)
   })
 

@@ -55,8 +55,10 @@ async function purposeOf(c: Context<PageEnv>, provider: IdentityProvider): Promi
     if (!ticket) throw invalidCallback(new Refusal('expired'))
     const isHere = cookie?.sid === ticket.actor.sid
     // A ticket from a page works only in its own browser. An API client has no browser, so whoever opens its
-    // ticket is asked first.
-    if (!isHere && ticket.actor.turn !== undefined) throw invalidCallback(new Refusal('other_address'))
+    // ticket is asked first; but somebody else who is signed in must not be talked into it.
+    const isOthers = cookie !== undefined && cookie.sub !== ticket.actor.sub
+    if (isOthers || (!isHere && ticket.actor.turn !== undefined))
+      throw invalidCallback(new Refusal('other_address'))
     return isHere || isOurLink(c, sure, browserOf(c))
       ? newAttempt({ ...begun, purpose: 'link', actor: ticket.actor })
       : undefined
@@ -85,9 +87,11 @@ async function comeBack(c: Context<PageEnv>, answered: URLSearchParams): Promise
   if (!attempt) throw invalidCallback(new Refusal('unknown'))
   const cookie = cookieOf(c)
   const isOwn = cookie?.sid === attempt.actor?.sid
-  // With a ticket from the API, a page that names the account has asked in this browser, whoever is signed in.
-  const isBound = attempt.purpose === 'link' && attempt.actor?.turn !== undefined && cookie !== undefined
-  if (!isOwn && (attempt.purpose === 'again' || isBound)) throw invalidCallback(new Refusal('revoked'))
+  // A ticket from the API is bound to its user, whom a page of ours has named; one from a page, to its session.
+  const isOthers = attempt.actor?.turn === undefined ? cookie?.sub !== attempt.actor?.sub : !isOwn
+  const isRefused =
+    attempt.purpose === 'again' ? !isOwn : attempt.purpose === 'link' && cookie !== undefined && isOthers
+  if (isRefused) throw invalidCallback(new Refusal('revoked'))
   // Both, whatever becomes of one: the attempt is used up even if the provider fails.
   const [asked, spent] = await Promise.allSettled([
     profileOf(c.var, provider, attempt, answered),
