@@ -26,12 +26,26 @@ export const LinkForm: FC<
     formToken: string
     token: string
     takesCode: boolean
+    /** Where another mail can be asked for. */
+    instead: string
     fields: LinkField[]
     values: Record<string, string>
     errors: Record<string, string>
     invitation?: InvitationShown | undefined
   }
-> = ({ view, purpose, message, formToken, token, takesCode, fields, values, errors, invitation }) => {
+> = ({
+  view,
+  purpose,
+  message,
+  formToken,
+  token,
+  takesCode,
+  instead,
+  fields,
+  values,
+  errors,
+  invitation,
+}) => {
   const { links, common } = view.texts
   const invites = links.accept_invitation
   const texts = links[purpose]
@@ -46,7 +60,11 @@ export const LinkForm: FC<
         {invitation && invitation.role !== 'user' && (
           <p class="soft">{invites.asRole(common.roles[invitation.role])}</p>
         )}
-        {purpose !== 'accept_invitation' && <p class="soft">{links[purpose].lead}</p>}
+        {purpose !== 'accept_invitation' && (
+          <p class="soft">
+            {takesCode && purpose === 'verify_email' ? links[purpose].leadOfCode : links[purpose].lead}
+          </p>
+        )}
       </div>
       <Message message={message} />
       <Form action={view.path} token={formToken}>
@@ -89,6 +107,11 @@ export const LinkForm: FC<
           {texts.button}
         </Button>
       </Form>
+      {takesCode && (
+        <a class="button quiet wide" href={instead}>
+          {links.next[purpose][1]}
+        </a>
+      )}
     </Page>
   )
 }

@@ -82,6 +82,7 @@ function formPage(c: LinkContext, typed: Fields, refused?: Refused, invitation?:
       formToken={browserFormToken(c)}
       token={token}
       takesCode={takesCode}
+      instead={page.instead}
       fields={[...page.fields, ...(isKnown ? [] : page.ofStrangers)]}
       values={typed}
       errors={refused?.errors ?? {}}
@@ -218,7 +219,7 @@ async function accept(c: LinkContext, fields: Fields, isOurs: boolean) {
 }
 
 function refusedBy(view: View, error: AppError): Refused {
-  const { common, links } = view.texts
+  const { common, signin } = view.texts
   const errors = fieldErrors(view, error)
   const isOfCode = error.code === 'invalid_link'
   const message: Said = waitOf(view, error) ?? {
@@ -226,9 +227,9 @@ function refusedBy(view: View, error: AppError): Refused {
     title: error.errors
       ? (Object.values(errors)[0] ?? common.check)
       : isOfCode
-        ? view.texts.signin.check.wrong[0]!
+        ? signin.check.wrong[0]!
         : problemText(view, error),
-    ...(isOfCode && { text: links.expired }),
+    ...(isOfCode && { text: signin.check.wrong[1] }),
   }
   return { message, errors, status: error.status }
 }

@@ -244,14 +244,14 @@ test('Somebody who asks for the confirmation again enters the code of the new ma
     true,
   ])
   const { code } = linkIn((await api.mailsTo(email))[0]!)
-  expect(
-    (
-      await jar.submit('/links/verify_email', '/links/verify_email', {
-        code: '0000 0000',
-        password: PASSWORD,
-      })
-    ).status,
-  ).toBe(400)
+  const typed = { code: '0000 0000', password: PASSWORD }
+  const wrong = await jar.submit('/links/verify_email', '/links/verify_email', typed)
+  expect(wrong.status).toBe(400)
+  // The page speaks of the code, not of a link or of one press, and leads to another mail.
+  for (const { text } of [form, wrong]) {
+    expect(text).toContain('href="/signup/resend"')
+    expect(text).not.toMatch(/link has expired|One press/)
+  }
   const done = await jar.submit('/links/verify_email', '/links/verify_email', {
     code: `${code.slice(0, 4)} ${code.slice(4)}`,
     password: PASSWORD,

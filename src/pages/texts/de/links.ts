@@ -4,6 +4,7 @@ export const links: typeof English = {
   verify_email: {
     title: 'Bestätige deine E-Mail-Adresse',
     lead: 'Ein Klick, und die Adresse ist bestätigt.',
+    leadOfCode: 'Gib den Code aus unserer Mail ein.',
     button: 'Adresse bestätigen',
     done: ['Deine Adresse ist bestätigt', 'Du kannst dich jetzt anmelden.'],
     password: 'Das Passwort deines Kontos',

@@ -5,6 +5,7 @@ export const links = {
   verify_email: {
     title: 'Confirm your email address',
     lead: 'One press, and the address is confirmed.',
+    leadOfCode: 'Type the code that we mailed to you.',
     button: 'Confirm address',
     done: ['Your address is confirmed', 'You can sign in now.'],
     password: 'The password of your account',
