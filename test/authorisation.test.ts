@@ -4,6 +4,7 @@ import { app } from '../src/app.ts'
 import { describe as describeApi, isPage, operationsOf } from '../src/docs/openapi.ts'
 import { type NewUser, ROLES, type Role } from '../src/users/models.ts'
 import { type Actor, type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
+import { addKey } from './support/keys.ts'
 import { openBrowser, PAGES, signedIn } from './support/pages.ts'
 import { ALL_WAYS_IN, asSent, goodRequests, newPerson, WHO } from './support/requests.ts'
 import { rounds } from './support/rounds.ts'
@@ -409,6 +410,7 @@ test('AZ7: a lower role takes effect at the next request, and new tokens have it
 
 describe('SE1, HX2: a login of the last ten minutes', () => {
   const MINUTE_MS = 60_000
+  const NOW = Date.now()
   const changeOf =
     (given: Partial<NewUser>, method: string, suffix: string, body?: unknown) => async (token: string) => {
       const { id } = await api.person({ email_verified_at: Date.now(), ...given })
@@ -417,6 +419,13 @@ describe('SE1, HX2: a login of the last ten minutes', () => {
   const change = (method: string, suffix: string, body?: unknown) => changeOf({}, method, suffix, body)
   const create = (role: Role) => (token: string) =>
     api.send('POST', '/v1/users', { token, body: newPerson(role) })
+  /** Disables somebody who is disabled already; both ends are in hours from now. */
+  const disableAgain = (from: number | null, to: number | null) => (token: string) => {
+    const [disabled_until, until] = [from, to].map((hours) => hours && NOW + hours * 60 * MINUTE_MS)
+    const given = { status: 'disabled', disabled_reason: 'left', disabled_until } as const
+    const body = { reason: 'stole', ...(until && { until: new Date(until).toISOString() }) }
+    return changeOf(given, 'POST', '/disable', body)(token)
+  }
 
   const withLogin = async (ageMs: number) =>
     (await api.signIn(await somebody('admin'), Date.now() - ageMs)).token
@@ -428,6 +437,8 @@ describe('SE1, HX2: a login of the last ten minutes', () => {
     ['a hard deletion', change('DELETE', '?hard=true')],
     ['restoring', changeOf({ deleted_at: Date.now() }, 'POST', '/restore')],
     ['enabling', changeOf({ status: 'disabled' }, 'POST', '/enable')],
+    ['an end for a disabling that had none', disableAgain(null, 1)],
+    ['an earlier end for a disabling', disableAgain(2, 1)],
     ['making a manager', create('manager')],
     ['making an administrator', create('admin')],
   ])('is needed for %s', async (_, request) => {
@@ -449,9 +460,48 @@ describe('SE1, HX2: a login of the last ten minutes', () => {
     ['the role that is there', change('PATCH', '', { name: 'Grace', role: 'user' })],
     ['a soft deletion', change('DELETE', '')],
     ['shutting out', change('POST', '/disable', { reason: 'left' })],
+    ['a later end for a disabling', disableAgain(1, 2)],
+    ['a disabling that has no end any more', disableAgain(1, null)],
+    ['another reason for a disabling', disableAgain(1, 1)],
     ['making a user', create('user')],
   ])('is not needed for %s', async (_, request) => {
     expect((await request(await withLogin(11 * MINUTE_MS))).status).toBeLessThan(300)
+  })
+
+  test('nobody who is disabled is let in earlier by an old login, a key, a bulk action or a form', async () => {
+    const boss = await somebody('admin')
+    const [ada, { token }] = [await somebody(), await api.signIn(boss, NOW - 11 * MINUTE_MS)]
+    const { key } = await addKey(api, boss, ['users:read', 'users:update'])
+    const disabled = await api.send('POST', `/v1/users/${ada.id}/disable`, { token, body: { reason: 'x' } })
+    expect(disabled.status).toBe(200)
+    const before = await rowOf(ada)
+    const until = new Date(Date.now() + 2000).toISOString()
+    const alone = { reason: 'x', until }
+    const together = { action: 'disable', ids: [ada.id], ...alone }
+    const codes = []
+    for (const by of [token, key]) {
+      const one = await api.send('POST', `/v1/users/${ada.id}/disable`, { token: by, body: alone })
+      const bulk = await api.send('POST', '/v1/users/bulk', { token: by, body: together })
+      const [inBulk] = (bulk.body.data ?? []) as { code?: string }[]
+      codes.push(one.body.code, inBulk?.code ?? bulk.body.code)
+    }
+    expect(codes).toEqual([
+      'reauthentication_required',
+      'reauthentication_required',
+      'insufficient_scope',
+      'insufficient_scope',
+    ])
+    const browser = await openBrowser(api, boss, { provedSecondsAgo: 700 })
+    const form = await browser('POST', `/admin/people/${ada.id}/disable`, {
+      reason: 'x',
+      until: until.slice(0, 11) + '23:59',
+    })
+    expect([form.status, form.headers.get('location')]).toEqual([
+      303,
+      expect.stringMatching(/^\/signin\/again\?/),
+    ])
+    expect(await rowOf(ada)).toEqual(before)
+    expect(await api.historyOf(ada.id)).toEqual(['user.disabled'])
   })
 })
 

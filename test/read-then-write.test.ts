@@ -86,6 +86,21 @@ test('LE6, HX10: a service’s request changes nothing if its owner is demoted m
   expect(await rowOf(ada.id)).toEqual(before)
 })
 
+test('SE1, HX10: whoever disables somebody until a time with an old login does not undo a longer disabling made meanwhile', async () => {
+  const ada = await api.person()
+  const { token } = await api.signIn(await api.person({ role: 'admin' }), Date.now() - 3_600_000)
+  const inHours = (hours: number) => new Date(Date.now() + hours * 3_600_000).toISOString()
+  await manage('POST', `/${ada.id}/disable`, { reason: 'x', until: inHours(1) })
+  const { result, wasHeld } = await own.between(
+    () =>
+      api.send('POST', `/v1/users/${ada.id}/disable`, { token, body: { reason: 'y', until: inHours(2) } }),
+    () => manage('POST', `/${ada.id}/disable`, { reason: 'z' }),
+    { only: 'user.disabled' },
+  )
+  expect([wasHeld, result.status, result.body.code]).toEqual([true, 403, 'reauthentication_required'])
+  expect(await rowOf(ada.id)).toMatchObject({ disabled_reason: 'z', disabled_until: null })
+})
+
 test.each<[string, string]>([
   ['its owner was demoted', "UPDATE users SET role = 'user', token_epoch = token_epoch + 1 WHERE id = ?"],
   ['its owner was disabled', "UPDATE users SET status = 'disabled' WHERE id = ?"],

@@ -162,7 +162,7 @@ export function differences(row: User, input: Omit<UpdateUser, 'revoke_old'>): D
 
 /**
  * Disables a user, for good or until a time: no login, no session, no token. The user is told. Throws 422
- * `until_in_the_past`.
+ * `until_in_the_past`. An earlier end for somebody who is disabled lets them in sooner, so it needs what enabling needs.
  */
 export function disabling(acting: Acting, { reason, ...input }: DisableUser): Decision {
   const until = input.until ?? null
@@ -170,9 +170,15 @@ export function disabling(acting: Acting, { reason, ...input }: DisableUser): De
   return managingLiving(acting, (row) => {
     const isSame = row.status === 'disabled' && row.disabled_reason === reason && row.disabled_until === until
     if (isSame) return undefined
+    const isDisabled = row.status === 'disabled'
+    if (isDisabled && (until ?? Infinity) < (row.disabled_until ?? Infinity))
+      requireRecentLogin(acting.actor, acting.now)
     return {
       action: 'user.disabled',
-      reliesOn: isSamePerson(row),
+      reliesOn: and(
+        isSamePerson(row),
+        isDisabled ? sql`${users.disabled_until} IS ${row.disabled_until}` : undefined,
+      )!,
       set: { status: 'disabled', disabled_reason: reason, disabled_until: until },
       details: { reason, until: toTimeOrNull(until) },
       endsTokens: true,
