@@ -25,7 +25,13 @@ const MAKING_PROBLEMS = [
 export const apiKeyRoutes = new Hono<AppEnv>()
   .get(
     '/',
-    operation({ id: 'listApiKeys', tag, summary: 'Your keys, newest first', responses: { 200: ApiKeyList } }),
+    operation({
+      id: 'listApiKeys',
+      tag,
+      summary: 'Your keys, newest first',
+      description: 'All on one page, without secrets.',
+      responses: { 200: ApiKeyList },
+    }),
     signedIn,
     limitLists,
     async (c) => answerList(c, await listApiKeys(c.var, c.var.actor.sub)),
@@ -62,7 +68,8 @@ export const apiKeyRoutes = new Hono<AppEnv>()
     operation({
       id: 'revokeApiKey',
       tag,
-      summary: 'Revoke a key; it ends at once',
+      summary: 'Revoke a key',
+      description: 'At once. Needs no recent login.',
       responses: { 204: null },
       problems: [apiKeyNotFound],
     }),

@@ -102,6 +102,7 @@ export const authRoutes = new Hono<AppEnv>()
       id: 'logIn',
       tag,
       summary: 'Log in, with JSON or the form of OAuth2 password clients',
+      description: 'Where a second factor is due, 403 `second_factor_required` with the challenge to answer.',
       responses: { 200: TokensOrCookie },
       problems: [
         errors.invalidCredentials,
@@ -142,6 +143,7 @@ export const authRoutes = new Hono<AppEnv>()
       id: 'beginSecondFactor',
       tag,
       summary: 'What a browser needs to answer the challenge with a passkey',
+      description: 'Uses up no try.',
       responses: { 200: PasskeyOptions },
       problems: [challengeSpent],
     }),
@@ -154,6 +156,7 @@ export const authRoutes = new Hono<AppEnv>()
       id: 'beginPasskeyLogin',
       tag,
       summary: 'What a browser needs to sign in with a passkey',
+      description: 'Names no account: the browser offers what it has.',
       responses: { 200: PasskeyOptions },
     }),
     (c) => c.json(beginPasskeyLogin(c.var)),
@@ -199,7 +202,8 @@ export const authRoutes = new Hono<AppEnv>()
     operation({
       id: 'logOut',
       tag,
-      summary: 'End this session; safe to repeat',
+      summary: 'End this session',
+      description: 'Safe to repeat. Apps that were signed in by it end too, except with `offline_access`.',
       responses: { 204: null },
       responseHeaders: { 204: { 'Clear-Site-Data': 'Makes a browser forget what it kept.' } },
     }),
@@ -216,6 +220,7 @@ export const authRoutes = new Hono<AppEnv>()
       id: 'logOutEverywhere',
       tag,
       summary: 'End all your sessions',
+      description: 'This one too, with every access token. Devices become unknown; keys stay.',
       responses: { 204: null },
       problems: [writeConflict],
     }),
@@ -257,6 +262,7 @@ export const authRoutes = new Hono<AppEnv>()
       id: 'beginReauthentication',
       tag,
       summary: 'What a browser needs to prove again who you are with a passkey',
+      description: 'Counts only in this session.',
       responses: { 200: PasskeyOptions },
     }),
     signedInToEnrol,
@@ -270,7 +276,8 @@ export const authRoutes = new Hono<AppEnv>()
     operation({
       id: 'requestMailedProof',
       tag,
-      summary: 'Mail a code that proves again who you are, to an account without a password or a passkey',
+      summary: 'Mail a code that proves again who you are',
+      description: 'Only where there is neither a password nor a passkey. Counts only in this session.',
       responses: { 202: MailRequested },
       problems: [errors.otherProofNeeded, addressNotVerified, mailNotConfigured, tooManyAttempts],
     }),
@@ -307,7 +314,13 @@ export const authRoutes = new Hono<AppEnv>()
   )
   .get(
     '/sessions',
-    operation({ id: 'listOwnSessions', tag, summary: 'Your open sessions', responses: { 200: SessionList } }),
+    operation({
+      id: 'listOwnSessions',
+      tag,
+      summary: 'Your open sessions',
+      description: 'Newest first. Those of apps are not listed.',
+      responses: { 200: SessionList },
+    }),
     signedIn,
     async (c) => answerList(c, await listOwnSessions(c.var, c.var.actor)),
   )
@@ -316,7 +329,8 @@ export const authRoutes = new Hono<AppEnv>()
     operation({
       id: 'endOwnSession',
       tag,
-      summary: 'End one of your sessions; any but this one takes a recent login',
+      summary: 'End one of your sessions',
+      description: 'Any but this one takes a recent login. Apps that were signed in by it end too.',
       responses: { 204: null },
       problems: [sessionNotFound, reauthenticationRequired],
     }),

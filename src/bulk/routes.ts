@@ -10,11 +10,11 @@ import { FILE } from '../users/routes/responses.ts'
 import { changeInBulk } from './change.ts'
 import { ExportActivity, ExportUsers, exportActivity, exportUsers, WHOLE } from './export.ts'
 import { readLines } from './import/lines.ts'
-import { ImportedUser, ImportQuery, ImportResult, MAX_BYTES, TYPES } from './import/schemas.ts'
+import { ImportedUser, ImportQuery, ImportResult, MAX_BYTES, MAX_ROWS, TYPES } from './import/schemas.ts'
 import { importUsers } from './import/service.ts'
 import { BulkInvitations, InvitationsInBulk, inviteInBulk } from './invitations.ts'
 import { file } from './rows.ts'
-import { BulkChange, BulkResult } from './schemas.ts'
+import { BulkChange, BulkResult, MAX_AT_ONCE } from './schemas.ts'
 
 /** Many users at once. */
 export const bulkRoutes = new Hono<AppEnv>()
@@ -23,7 +23,7 @@ export const bulkRoutes = new Hono<AppEnv>()
     operation({
       id: 'changeUsersInBulk',
       tag: 'users',
-      summary: 'Do one thing to up to a hundred users, with a result for each',
+      summary: `Do one thing to up to ${MAX_AT_ONCE} users, with a result for each`,
       description: 'Each follows the rules of the single action. One that fails does not stop the others.',
       responses: { 200: BulkResult },
       problems: [untilInThePast, reauthenticationRequired],
@@ -53,9 +53,8 @@ export const bulkRoutes = new Hono<AppEnv>()
     operation({
       id: 'importUsers',
       tag: 'users',
-      summary: 'Take up to 500 users over from somewhere else, with a result for each',
-      description:
-        'One user a line, as NDJSON, or as CSV with the names in the first line; an empty cell counts as absent, and `metadata`, `admin_metadata` and `factors` are JSON. The same lines can be sent again: existing accounts are never changed. Nobody is mailed. At most 1 MB.',
+      summary: `Take up to ${MAX_ROWS} users over from somewhere else, with a result for each`,
+      description: `One user a line, as NDJSON, or as CSV with the names in the first line; an empty cell counts as absent, and \`metadata\`, \`admin_metadata\` and \`factors\` are JSON. The same lines can be sent again: existing accounts are never changed. Nobody is mailed. At most ${MAX_BYTES / 1024 / 1024} MB.`,
       responses: { 200: ImportResult },
       problems: [ledgerUnavailable],
     }),
@@ -72,7 +71,7 @@ export const bulkRoutes = new Hono<AppEnv>()
     operation({
       id: 'inviteInBulk',
       tag: 'invitations',
-      summary: 'Invite up to a hundred people, or send again or withdraw as many invitations',
+      summary: `Invite up to ${MAX_AT_ONCE} people, or send again or withdraw as many invitations`,
       description: 'Each follows the rules of the single one. One that fails does not stop the others.',
       responses: { 200: BulkInvitations },
       problems: [reauthenticationRequired, mailNotConfigured],

@@ -3,7 +3,15 @@ import { hasPermission, type Permission } from '../access/permissions.ts'
 import type { AppEnv } from '../context.ts'
 import { databaseUnavailable } from '../database/main.ts'
 import { Hono } from '../http/hono.ts'
-import { isApi, type OperationParts, operation, partsOf, type Rows, type Tag } from '../http/operation.ts'
+import {
+  isApi,
+  type Operation,
+  type OperationParts,
+  operation,
+  partsOf,
+  type Rows,
+  type Tag,
+} from '../http/operation.ts'
 import { revalidated } from '../http/precondition.ts'
 import { internalError, unavailable } from '../http/problem.ts'
 import { ACCESS_TOKEN_SECONDS } from '../sessions/access-tokens.ts'
@@ -55,6 +63,7 @@ export function openapiRoutes(router: Router) {
       id: 'getOpenApiDocument',
       tag: 'system',
       summary: 'This document',
+      description: 'OpenAPI 3.1.',
       responses: { 200: () => z.looseObject({ openapi: z.string() }) },
     }),
     revalidated,
@@ -91,7 +100,7 @@ function documentOf(router: Router, issuer: string) {
     const [method, path] = route.split(' ') as [string, string]
     const template = path.replace(/:(\w+)/g, '{$1}')
     paths[template] ??= {}
-    paths[template][method.toLowerCase()] = describeOperation(method, template, parts, issuer)
+    paths[template][method.toLowerCase()] = describeOperation(template, parts, issuer)
   }
   return {
     openapi: '3.1.0',
@@ -134,8 +143,8 @@ export function operationsOf(router: Router): Map<string, OperationParts[]> {
   return operations
 }
 
-function describeOperation(method: string, path: string, declared: OperationParts[], issuer: string): object {
-  const parts: OperationParts = {
+function describeOperation(path: string, declared: OperationParts[], issuer: string): object {
+  const parts: Operation = {
     ...Object.assign({}, ...declared),
     responses: Object.assign({}, ...declared.map((part) => part.responses)),
     responseHeaders: mergeByStatus(declared),
@@ -161,10 +170,10 @@ function describeOperation(method: string, path: string, declared: OperationPart
     })),
   ]
   return {
-    operationId: parts.id ?? operationIdOf(method, path),
-    tags: [parts.tag ?? 'system'],
-    summary: parts.summary ?? '',
-    description: parts.description ?? `${parts.summary}.`,
+    operationId: parts.id,
+    tags: [parts.tag],
+    summary: parts.summary,
+    description: parts.description,
     security: parts.security ? [{ bearer: [] }] : [],
     ...(parts.security && parts.security !== 'signed_in' && permission(parts.security)),
     parameters,
@@ -204,9 +213,6 @@ const permission = (name: Permission) => ({
   'x-permission': name,
   'x-roles': ROLES.filter((role) => hasPermission(role, name)),
 })
-
-const operationIdOf = (method: string, path: string) =>
-  [method.toLowerCase(), ...path.split(/[^A-Za-z0-9]+/).filter((word) => word && word !== 'v1')].join('_')
 
 const PathId = lazy(() => Id().meta({ description: 'As in an answer.' }))
 

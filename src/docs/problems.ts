@@ -42,6 +42,7 @@ export function problemRoutes(router: Router) {
       id: 'describeProblem',
       tag: 'system',
       summary: 'What a problem is about, as a page',
+      description: 'Where the `type` of each problem leads.',
       path: { code: () => text(64).meta({ description: 'The `code` of a problem.' }) },
       responses: { 200: 'html' },
       problems: [notFound],

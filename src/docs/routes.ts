@@ -36,6 +36,7 @@ export const docsRoutes = new Hono<AppEnv>().get(
     id: 'showDocumentation',
     tag: 'system',
     summary: 'This document, as a page to read and to try',
+    description: 'Made from /openapi.json.',
     responses: { 200: 'html' },
   }),
   (c) =>

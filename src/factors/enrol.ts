@@ -106,7 +106,7 @@ export interface NewFactor {
 
 /**
  * Adds a factor that has just been used for the first time: it joins the session's `amr`, which nothing else
- * adds to. The other sessions end, the owner is told, and the account's first factor comes with ten recovery
+ * adds to. The other sessions end, the owner is told, and the account's first factor comes with recovery
  * codes.
  *
  * @throws 429 `too_many_attempts` if the owner could no longer be told of another one.

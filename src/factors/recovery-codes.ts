@@ -4,15 +4,15 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { Statement } from '../database/statements.ts'
 import { recoveryCodes } from './models.ts'
 
-const CODES = 10
+export const CODES_AT_ONCE = 10
 /** 128 bits, so storing a plain digest is safe. */
 const CODE_BYTES = 16
 /** Below this number their owner is told. */
 export const FEW_CODES = 3
 
-/** Ten codes, in the form that is shown once: `abcde-fghij-klmno-pqrst-uvwxyz`. */
+/** New codes, in the form that is shown once: `abcde-fghij-klmno-pqrst-uvwxyz`. */
 export const makeRecoveryCodes = () =>
-  Array.from({ length: CODES }, () =>
+  Array.from({ length: CODES_AT_ONCE }, () =>
     encodeBase32LowerCaseNoPadding(crypto.getRandomValues(new Uint8Array(CODE_BYTES))).replace(
       /^(.{5})(.{5})(.{5})(.{5})/,
       '$1-$2-$3-$4-',

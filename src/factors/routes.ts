@@ -14,8 +14,9 @@ import { addressNotVerified, userDeleted, writeConflict } from '../users/errors.
 import { MANAGING_PROBLEMS } from '../users/routes/responses.ts'
 import { requestMailCode } from './enrol.ts'
 import * as errors from './errors.ts'
+import { CODES_AT_ONCE } from './recovery-codes.ts'
 import { resettingFactors } from './reset.ts'
-import { ConfirmTotp, Factors, RecoveryCodes, TotpSeed } from './schemas.ts'
+import { ADDING_A_FACTOR, ConfirmTotp, Factors, RecoveryCodes, TotpSeed } from './schemas.ts'
 import { beginTotp, confirmTotp, listFactors, removeTotp, renewRecoveryCodes } from './service.ts'
 
 const tag = 'factors'
@@ -24,7 +25,13 @@ const tag = 'factors'
 export const factorRoutes = new Hono<AppEnv>()
   .get(
     '/',
-    operation({ id: 'listFactors', tag, summary: 'Your second factors', responses: { 200: Factors } }),
+    operation({
+      id: 'listFactors',
+      tag,
+      summary: 'Your second factors',
+      description: 'With how many recovery codes are left. A passkey of a former domain is not `usable`.',
+      responses: { 200: Factors },
+    }),
     signedInToEnrol,
     async (c) => c.json(await listFactors(c.var, c.var.actor.sub)),
   )
@@ -47,8 +54,7 @@ export const factorRoutes = new Hono<AppEnv>()
       id: 'confirmTotp',
       tag,
       summary: 'Confirm the authenticator app with its first code',
-      description:
-        'Ends the other sessions. The first factor of an account takes a mailed code as well, where mail is set up, and gives ten recovery codes.',
+      description: ADDING_A_FACTOR,
       responses: { 200: RecoveryCodes },
       problems: [
         reauthenticationRequired,
@@ -91,6 +97,7 @@ export const factorRoutes = new Hono<AppEnv>()
       id: 'requestFactorCode',
       tag,
       summary: 'Ask for the mailed code that the first factor of an account takes',
+      description: 'Needs a recent login. Counts only in this session.',
       responses: { 202: MailRequested },
       problems: [reauthenticationRequired, addressNotVerified, mailNotConfigured, () => tooManyAttempts(60)],
     }),
@@ -102,7 +109,8 @@ export const factorRoutes = new Hono<AppEnv>()
     operation({
       id: 'renewRecoveryCodes',
       tag,
-      summary: 'Make ten new recovery codes; the former ones stop working',
+      summary: `Make ${CODES_AT_ONCE} new recovery codes`,
+      description: 'The former ones stop working. Shown once; you are told by mail.',
       responses: { 200: RecoveryCodes },
       problems: [reauthenticationRequired, errors.noFactor, writeConflict],
     }),

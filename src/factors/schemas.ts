@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { Id, Time } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { text } from '../values/text.ts'
+import { CODES_AT_ONCE } from './recovery-codes.ts'
 
 export const TotpCode = lazy(() =>
   text(6)
@@ -42,8 +43,13 @@ export const TotpSeed = lazy(() =>
 )
 export type TotpSeed = Of<typeof TotpSeed>
 
+/** For the document, wherever a factor is added. */
+export const ADDING_A_FACTOR = `Ends the other sessions. The first factor of an account takes a mailed code as well, where mail is set up, and gives ${CODES_AT_ONCE} recovery codes.`
+
 const codes = () =>
-  z.array(z.string()).meta({ description: 'Ten, shown once. Empty where there are some already.' })
+  z
+    .array(z.string())
+    .meta({ description: `${CODES_AT_ONCE}, shown once. Empty where there are some already.` })
 export const RecoveryCodes = lazy(() => z.object({ recovery_codes: codes() }).meta({ id: 'RecoveryCodes' }))
 export type RecoveryCodes = Of<typeof RecoveryCodes>
 

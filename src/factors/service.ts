@@ -158,7 +158,7 @@ export async function removeTotp(resources: Resources, actor: Claims): Promise<b
   return true
 }
 
-/** Ten new codes; the former ones become void. Throws 403 `reauthentication_required`; 409 `no_factor`. */
+/** New recovery codes; the former ones become void. Throws 403 `reauthentication_required`; 409 `no_factor`. */
 export async function renewRecoveryCodes(resources: Resources, actor: Claims): Promise<RecoveryCodes> {
   const { now } = resources
   const { user, state } = await readOwn(resources, actor)

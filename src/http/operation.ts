@@ -31,11 +31,6 @@ export type Tag =
  * openapi.ts reads that from the router. So nothing about a route is written twice.
  */
 export interface OperationParts {
-  /** The operation's name: the method name in a generated client. */
-  id?: string
-  summary?: string
-  tag?: Tag
-  description?: string
   /** Path parameters; ids by default. */
   path?: Record<string, () => z.ZodType>
   body?: () => z.ZodType
@@ -55,6 +50,16 @@ export interface OperationParts {
   apiProblems?: (() => AppError)[]
 }
 
+/** What only the route itself can say. */
+export interface Operation extends OperationParts {
+  /** The operation's name: the method name in a generated client. */
+  id: string
+  tag: Tag
+  summary: string
+  /** What the summary does not say: what it ends or sends, or what must be proved before. */
+  description: string
+}
+
 const PARTS = Symbol('operation')
 
 export const documented = <H extends MiddlewareHandler>(handler: H, parts: OperationParts): H =>
@@ -65,7 +70,7 @@ export const partsOf = (handler: Handler | MiddlewareHandler): OperationParts | 
   (findTargetHandler(handler) as { [PARTS]?: OperationParts })[PARTS]
 
 /** Declares what a route does and answers; checks nothing. */
-export const operation = (parts: OperationParts) =>
+export const operation = (parts: Operation) =>
   documented(
     createMiddleware<object>((_c, next) => next()),
     parts,

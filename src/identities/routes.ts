@@ -35,6 +35,7 @@ export const identityRoutes = new Hono<AppEnv>()
       id: 'listIdentities',
       tag,
       summary: 'The providers that sign you in',
+      description: 'Oldest first. One whose provider is no longer set up is not `usable`.',
       responses: { 200: IdentityList },
     }),
     signedIn,
@@ -66,7 +67,8 @@ export const identityRoutes = new Hono<AppEnv>()
     operation({
       id: 'unlinkIdentity',
       tag,
-      summary: 'Disconnect a provider, but not your last way in; ends the other sessions',
+      summary: 'Disconnect a provider',
+      description: 'Not your last way in. Ends the other sessions; you are told by mail.',
       responses: { 204: null },
       problems: [reauthenticationRequired, identityNotFound, lastWayIn, writeConflict],
     }),

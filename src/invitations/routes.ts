@@ -24,6 +24,7 @@ export const invitationRoutes = new Hono<AppEnv>()
       id: 'listInvitations',
       tag,
       summary: 'Invitations, newest first',
+      description: 'A page can have fewer than its limit, where you may not see some.',
       responses: { 200: InvitationList },
       problems: [invalidCursor],
     }),
@@ -37,7 +38,9 @@ export const invitationRoutes = new Hono<AppEnv>()
     operation({
       id: 'createInvitation',
       tag,
-      summary: 'Invite somebody by mail; replaces a pending invitation of the same address',
+      summary: 'Invite somebody by mail',
+      description:
+        'Replaces a pending invitation of the same address. A role above `user` needs a recent login.',
       responses: { 201: Invitation },
       problems: [emailTaken, outranked, reauthenticationRequired, mailNotConfigured, tooManyAttempts],
     }),
@@ -52,6 +55,7 @@ export const invitationRoutes = new Hono<AppEnv>()
       id: 'resendInvitation',
       tag,
       summary: `Send an invitation again, for another ${inWords(LIFETIME_MS.accept_invitation)}`,
+      description: 'Its earlier mails become void. A role above `user` needs a recent login.',
       responses: { 200: Invitation },
       problems: [
         invitationNotFound,
@@ -71,7 +75,8 @@ export const invitationRoutes = new Hono<AppEnv>()
     operation({
       id: 'withdrawInvitation',
       tag,
-      summary: 'Withdraw an invitation; safe to repeat',
+      summary: 'Withdraw an invitation',
+      description: 'Its link becomes void. Safe to repeat; 409 once it was accepted.',
       responses: { 204: null },
       problems: [invitationNotFound, invitationEnded, outranked],
     }),

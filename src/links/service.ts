@@ -37,7 +37,7 @@ export const LIFETIME_MS: Record<Purpose, number> = {
   sign_in: 30 * MINUTE_MS,
 }
 export const CODE_LIFETIME_MS = 10 * MINUTE_MS
-const CODE_TRIES = 5
+export const CODE_TRIES = 5
 const CODE_DIGITS = 8
 /**
  * What a wrong code adds to `code_tries`. Who asked for the mail, and who shows a session or the sign-up, have

@@ -17,7 +17,7 @@ import { outbox } from './models.ts'
  * Mails of one kind to a mailbox per hour, if asked for; and as many more from a device that the account
  * knows.
  */
-const MAILS_TO_ADDRESS = 3
+export const MAILS_TO_ADDRESS = 3
 /** Mails per hour that a signed-in user may ask for, or somebody who makes accounts for others. */
 export const MAILS_OF_ACTOR = 30
 export const MAILS_OF_MANAGER = 1000

@@ -2,7 +2,7 @@ import { reauthenticationRequired } from '../access/errors.ts'
 import { signedInToEnrol } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
 import { lastWayIn, mailCodeRequired } from '../factors/errors.ts'
-import { Passkey } from '../factors/schemas.ts'
+import { ADDING_A_FACTOR, Passkey } from '../factors/schemas.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation } from '../http/operation.ts'
 import { revalidated } from '../http/precondition.ts'
@@ -32,6 +32,7 @@ export const passkeyRoutes = new Hono<AppEnv>()
       id: 'beginPasskey',
       tag,
       summary: 'What a browser needs to make a passkey',
+      description: 'Needs a recent login. Counts only in this session.',
       responses: { 200: PasskeyOptions },
       problems: [reauthenticationRequired, errors.tooManyPasskeys],
     }),
@@ -44,8 +45,7 @@ export const passkeyRoutes = new Hono<AppEnv>()
       id: 'registerPasskey',
       tag,
       summary: 'Add the passkey that was made',
-      description:
-        'Ends the other sessions. The first factor of an account takes a mailed code as well, where mail is set up, and gives ten recovery codes.',
+      description: ADDING_A_FACTOR,
       responses: { 201: PasskeyAdded },
       problems: [
         reauthenticationRequired,
@@ -73,6 +73,7 @@ export const passkeyRoutes = new Hono<AppEnv>()
       id: 'renamePasskey',
       tag,
       summary: 'Give a passkey another name',
+      description: 'Needs a recent login.',
       responses: { 200: Passkey },
       problems: [reauthenticationRequired, errors.passkeyNotFound, writeConflict],
     }),
@@ -108,6 +109,7 @@ export const relyingPartyRoutes = new Hono<AppEnv>()
       id: 'getRelatedOrigins',
       tag,
       summary: 'Origins at which passkeys of ours may be used (WebAuthn level 3 section 5.11)',
+      description: 'For browsers. Also served at a former domain.',
       responses: { 200: RelatedOrigins },
     }),
     revalidated,
@@ -119,6 +121,7 @@ export const relyingPartyRoutes = new Hono<AppEnv>()
       id: 'getPasskeyEndpoints',
       tag,
       summary: 'Where passkeys are added and managed',
+      description: 'For password managers.',
       responses: { 200: PasskeyEndpoints },
     }),
     revalidated,

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { CHALLENGE_LIFETIME } from '../challenges/service.ts'
+import { CODES_AT_ONCE } from '../factors/recovery-codes.ts'
 import { mailProof, Passkey } from '../factors/schemas.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { line, text } from '../values/text.ts'
@@ -53,9 +54,9 @@ export type RenamePasskey = Of<typeof RenamePasskey>
 export const PasskeyAdded = lazy(() =>
   Passkey()
     .extend({
-      recovery_codes: z
-        .array(z.string())
-        .meta({ description: 'Ten, shown once, with the first factor of an account; else none.' }),
+      recovery_codes: z.array(z.string()).meta({
+        description: `${CODES_AT_ONCE}, shown once, with the first factor of an account; else none.`,
+      }),
     })
     .meta({ id: 'PasskeyAdded' }),
 )

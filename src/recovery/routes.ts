@@ -70,7 +70,8 @@ export const mailRoutes = new Hono<AppEnv>()
     operation({
       id: 'resendVerification',
       tag,
-      summary: 'Ask for the mail that confirms an address; the answer does not tell whether one was sent',
+      summary: 'Ask for the mail that confirms an address',
+      description: 'The answer does not tell whether one was sent. A confirmed address gets none.',
       responses: { 202: MailRequested },
       problems: byMail,
     }),
@@ -82,7 +83,8 @@ export const mailRoutes = new Hono<AppEnv>()
     operation({
       id: 'forgotPassword',
       tag,
-      summary: 'Ask for the mail that sets a new password; the answer does not tell whether one was sent',
+      summary: 'Ask for the mail that sets a new password',
+      description: 'The answer does not tell whether one was sent. The password stays until it is used.',
       responses: { 202: MailRequested },
       problems: byMail,
     }),
@@ -94,7 +96,9 @@ export const mailRoutes = new Hono<AppEnv>()
     operation({
       id: 'resetPassword',
       tag,
-      summary: 'Set a new password; ends every session, and does not log in',
+      summary: 'Set a new password',
+      description:
+        'Confirms the address, and ends every session and key. You are told by mail. Does not log in.',
       responses: { 204: null },
       problems: byProof,
     }),
@@ -108,6 +112,7 @@ export const mailRoutes = new Hono<AppEnv>()
       id: 'unlockAccount',
       tag,
       summary: 'Let the password of a locked account be tried again',
+      description: 'By the mail that told of the lock. Password and sessions stay.',
       responses: { 204: null },
       problems: byProof,
     }),
@@ -119,7 +124,9 @@ export const mailRoutes = new Hono<AppEnv>()
     operation({
       id: 'changeEmail',
       tag,
-      summary: 'Ask for another address; the old one stays until the new one confirms',
+      summary: 'Ask for another address',
+      description:
+        'Takes the password, if there is one. The old address is told, and stays until the new one confirms.',
       responses: { 202: Accepted },
       problems: [
         wrongPassword,
@@ -158,7 +165,8 @@ export const mailRoutes = new Hono<AppEnv>()
     operation({
       id: 'approveEmailChange',
       tag,
-      summary: 'Approve, from the old address, a new one that was confirmed without the session that asked',
+      summary: 'Approve a new address, from the old one',
+      description: 'Only where it was confirmed without the session that asked.',
       responses: { 204: null },
       problems: [...byProof, signupDomainRefused, signupBlocked, emailTaken],
     }),
@@ -170,7 +178,8 @@ export const mailRoutes = new Hono<AppEnv>()
     operation({
       id: 'undoEmailChange',
       tag,
-      summary: 'Undo a change of address, from the old one; ends every session',
+      summary: 'Undo a change of address, from the old one',
+      description: 'Ends every session and the password. A closed account is open again.',
       responses: { 204: null },
       problems: [...byProof, emailTaken],
     }),
@@ -182,7 +191,8 @@ export const mailRoutes = new Hono<AppEnv>()
     operation({
       id: 'reopenAccount',
       tag,
-      summary: 'Reopen an account that was closed with its password, which becomes void',
+      summary: 'Reopen an account that its user has closed',
+      description: 'Its password becomes void, and no session comes back.',
       responses: { 204: null },
       problems: [...byProof, emailTaken],
     }),
@@ -195,6 +205,7 @@ export const mailRoutes = new Hono<AppEnv>()
       id: 'disownSession',
       tag,
       summary: 'End the session that a mail about a new device told of',
+      description: 'Its apps and keys too. Devices become unknown.',
       responses: { 204: null },
       problems: byProof,
     }),
@@ -221,7 +232,8 @@ export const mailRoutes = new Hono<AppEnv>()
     operation({
       id: 'acceptInvitation',
       tag,
-      summary: 'Make the account that an invitation is for; does not log in',
+      summary: 'Make the account that an invitation is for',
+      description: 'Confirms the address. Does not log in.',
       responses: { 201: User },
       responseHeaders: { 201: { Location: 'Where the user is.', ETag: 'The version of the user.' } },
       problems: [invalidLink, emailTaken],

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { withLink, withProof } from '../links/schemas.ts'
+import { MAILS_TO_ADDRESS } from '../mail/limits.ts'
 import { NewPassword, Password } from '../passwords/schemas.ts'
 import { EmailInput } from '../users/schemas.ts'
 import { lazy, type Of } from '../values/lazy.ts'
@@ -34,9 +35,11 @@ export const AskForMail = lazy(() =>
   z
     .strictObject({
       email: EmailInput(),
-      device_token: text(256, 1).optional().meta({
-        description: 'Of a device that has signed in before: three more mails an hour are kept for it.',
-      }),
+      device_token: text(256, 1)
+        .optional()
+        .meta({
+          description: `Of a device that has signed in before: ${MAILS_TO_ADDRESS} more mails an hour are kept for it.`,
+        }),
     })
     .meta({ id: 'AskForMail' }),
 )

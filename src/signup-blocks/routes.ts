@@ -16,7 +16,8 @@ export const signupBlockRoutes = new Hono<AppEnv>()
     operation({
       id: 'listSignupBlocks',
       tag,
-      summary: 'Who may not sign up, besides those named in SIGNUP_BLOCKED',
+      summary: 'Who may not sign up',
+      description: 'Besides those named in `SIGNUP_BLOCKED`.',
       responses: { 200: SignupBlockList },
       problems: [invalidCursor],
     }),

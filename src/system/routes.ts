@@ -67,7 +67,13 @@ const KEYS_CACHE_CONTROL = 'public, max-age=600'
 /** Liveness: answers without the settings, the database or anything else that can be missing. */
 export const healthRoutes = new Hono<AppEnv>().get(
   '/health',
-  operation({ id: 'getHealth', tag, summary: 'Alive', responses: { 200: Health } }),
+  operation({
+    id: 'getHealth',
+    tag,
+    summary: 'Alive',
+    description: 'Needs neither settings nor the database.',
+    responses: { 200: Health },
+  }),
   (c) => c.json({ status: 'ok' }),
 )
 
@@ -106,6 +112,7 @@ export const systemRoutes = new Hono<AppEnv>()
       id: 'getKeys',
       tag,
       summary: 'Public keys of access tokens and ID tokens (RFC 7517)',
+      description: 'A new key is here before it signs.',
       responses: { 200: Jwks },
     }),
     revalidated,

@@ -12,6 +12,7 @@ import { inWords } from '../values/durations.ts'
 import { retryDelivery, testWebhook } from './by-hand.ts'
 import { deliveryNotFound, tooManyWebhooks, webhookNotFound } from './errors.ts'
 import { getWebhook, listDeliveries, listWebhooks } from './listing.ts'
+import { DELIVERED_KEPT_MS } from './models.ts'
 import {
   CreateWebhook,
   Delivery,
@@ -39,6 +40,7 @@ export const webhookRoutes = new Hono<AppEnv>()
       id: 'listWebhooks',
       tag,
       summary: 'All webhooks, newest first',
+      description: 'All on one page, without secrets.',
       responses: { 200: WebhookList },
     }),
     requirePermission('webhooks:manage'),
@@ -79,6 +81,7 @@ export const webhookRoutes = new Hono<AppEnv>()
       id: 'getWebhook',
       tag,
       summary: 'One webhook',
+      description: 'Without its secret.',
       responses: { 200: Webhook },
       problems: [webhookNotFound],
     }),
@@ -148,6 +151,7 @@ export const webhookRoutes = new Hono<AppEnv>()
       id: 'listDeliveries',
       tag,
       summary: 'What a webhook was owed, newest first',
+      description: `With what the receiver answered. Those it accepted are kept for ${inWords(DELIVERED_KEPT_MS)}.`,
       responses: { 200: DeliveryList },
       problems: [webhookNotFound, invalidCursor],
     }),

@@ -3,6 +3,7 @@ import { Hono } from '../../http/hono.ts'
 import { body, operation } from '../../http/operation.ts'
 import { notFound } from '../../http/problem.ts'
 import { invalidLink } from '../../links/errors.ts'
+import { CODE_TRIES } from '../../links/service.ts'
 import { mailNotConfigured } from '../../mail/errors.ts'
 import { knownDevice } from '../../sessions/cookie.ts'
 import { challengeFailed, challengeUnavailable, tooManyAttempts } from '../../throttle/errors.ts'
@@ -44,8 +45,7 @@ export const emailCodeRoutes = new Hono<AppEnv>()
       id: 'logInByEmailCode',
       tag,
       summary: 'Sign in with a mailed code',
-      description:
-        'Confirms the address. Five tries, only with the token of whoever asked. An account whose address was never proved loses its password and every other way in, unless `signup_token` shows who made it.',
+      description: `Confirms the address. ${CODE_TRIES} tries, only with the token of whoever asked. An account whose address was never proved loses its password and every other way in, unless \`signup_token\` shows who made it.`,
       responses: { 200: TokensOrCookie },
       problems: [
         notFound,

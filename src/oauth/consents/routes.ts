@@ -17,6 +17,7 @@ export const grantRoutes = new Hono<AppEnv>()
       id: 'listOwnGrants',
       tag,
       summary: 'What you have let apps do, newest first',
+      description: 'All on one page.',
       responses: { 200: GrantList },
     }),
     signedIn,
@@ -28,7 +29,8 @@ export const grantRoutes = new Hono<AppEnv>()
     operation({
       id: 'updateOwnGrant',
       tag,
-      summary: 'Take back some of what you have let an app do, at once',
+      summary: 'Take back some of what you have let an app do',
+      description: 'At once. Sessions that went on without you end with `offline_access`.',
       responses: { 200: Grant },
       problems: [grantNotFound, scopeNotGranted],
     }),
@@ -41,7 +43,8 @@ export const grantRoutes = new Hono<AppEnv>()
     operation({
       id: 'deleteOwnGrant',
       tag,
-      summary: 'Take back all that you have let an app do; its sessions end',
+      summary: 'Take back all that you have let an app do',
+      description: 'At once. Its sessions end; it may ask again.',
       responses: { 204: null },
       problems: [grantNotFound],
     }),

@@ -33,6 +33,7 @@ export const userRoutes = new Hono<AppEnv>()
       id: 'listUsers',
       tag,
       summary: 'List and search users',
+      description: 'Deleted users are only in the list that asks for them.',
       responses: { 200: ManagedUserList },
       problems: [invalidCursor, errors.pageTooDeep],
     }),
@@ -47,6 +48,7 @@ export const userRoutes = new Hono<AppEnv>()
       id: 'createUser',
       tag,
       summary: 'Create a user',
+      description: 'Unless `notify` is false, they are mailed. A role above `user` needs a recent login.',
       responses: { 201: ManagedUser },
       responseHeaders: { 201: { ...ETAG, Location: 'Where the user is.' } },
       problems: [
@@ -69,6 +71,7 @@ export const userRoutes = new Hono<AppEnv>()
       id: 'getUser',
       tag,
       summary: 'A user',
+      description: 'With the address that a restore could give back, if they are deleted.',
       responses: { 200: ManagedUser, 304: null },
       responseHeaders: VERSIONED,
       headers: IF_NONE_MATCH,
