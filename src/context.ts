@@ -44,6 +44,8 @@ export interface Resources {
   origin: RequestOrigin
   /** The versions of the user that the caller has seen; undefined for any (http/precondition.ts). */
   ifMatch?: readonly number[]
+  /** The request can end a theft, so it is counted for its session only: see `endsTheft` in access/guards.ts. */
+  endsTheft?: true
   /**
    * The time of the request (epoch ms). It is set at the first byte, and again after the body was read (http/body.ts) and
    * after a hash (passwords/turns.ts), as both may take seconds. So read it where it is used, after those.

@@ -55,6 +55,15 @@ const SIGNED_IN_PROBLEMS = [
 ]
 
 /**
+ * For what an owner does against a thief, before the guard: not counted with the writes of all their sessions, which the
+ * thief may have used up.
+ */
+export const endsTheft = createMiddleware<AppEnv>((c, next) => {
+  c.set('endsTheft', true)
+  return next()
+})
+
+/**
  * Needs a valid access token or cookie: `c.var.actor`. An app that acts as its user (`account`) may come too.
  */
 export const signedIn = documented(
@@ -177,7 +186,7 @@ async function enter(c: Context, given?: Credentials): Promise<Credentials> {
   const { claims } = credentials
   c.set('isSignedIn', true)
   c.set('actor', claims)
-  await assertMayAsk(resources, claims.sid, { isRead: isRead(c) })
+  await assertMayAsk(resources, claims, { isRead: isRead(c) })
   return credentials
 }
 

@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { mustHaveFactor } from '../access/assurance.ts'
+import { endsTheft } from '../access/guards.ts'
 import { listOwnActivity } from '../activity/service.ts'
 import { endMySession } from '../auth/logout.ts'
 import { listFactors } from '../factors/service.ts'
@@ -142,6 +143,8 @@ const onlySignedIn = signedInPage()
 const owingFactor = signedInPage(undefined, { mayOweFactor: true })
 
 export const accountRoutes = new Hono<PageEnv>()
+  .use('/account/password', endsTheft)
+  .use('/account/sessions/*', endsTheft)
   .use('/account/*', (c, next) =>
     /^\/account\/(security(\/|$)|verification$)/.test(c.req.path) ? next() : onlySignedIn(c, next),
   )

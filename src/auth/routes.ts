@@ -1,5 +1,12 @@
 import { reauthenticationRequired } from '../access/errors.ts'
-import { anyIssuedToken, limitHashing, signedIn, signedInHere, signedInToEnrol } from '../access/guards.ts'
+import {
+  anyIssuedToken,
+  endsTheft,
+  limitHashing,
+  signedIn,
+  signedInHere,
+  signedInToEnrol,
+} from '../access/guards.ts'
 import { challengeSpent } from '../challenges/errors.ts'
 import { CHALLENGE_LIFETIME, MAX_TRIES } from '../challenges/service.ts'
 import type { AppEnv } from '../context.ts'
@@ -224,6 +231,7 @@ export const authRoutes = new Hono<AppEnv>()
       responses: { 204: null },
       problems: [writeConflict],
     }),
+    endsTheft,
     signedInToEnrol,
     precondition,
     async (c) => {
@@ -243,6 +251,7 @@ export const authRoutes = new Hono<AppEnv>()
       responses: { 200: TokensOrCookie },
       problems: [wrongPassword, tooManyAttempts, writeConflict],
     }),
+    endsTheft,
     signedInHere,
     precondition,
     body(ChangePassword),
@@ -265,6 +274,7 @@ export const authRoutes = new Hono<AppEnv>()
       description: 'Counts only in this session.',
       responses: { 200: PasskeyOptions },
     }),
+    endsTheft,
     signedInToEnrol,
     async (c) => {
       const { challenge_id, options } = await beginReauthentication(c.var, c.var.actor)
@@ -281,6 +291,7 @@ export const authRoutes = new Hono<AppEnv>()
       responses: { 202: MailRequested },
       problems: [errors.otherProofNeeded, addressNotVerified, mailNotConfigured, tooManyAttempts],
     }),
+    endsTheft,
     signedInToEnrol,
     async (c) => c.json(await requestMailedProof(c.var, c.var.actor), 202),
   )
@@ -302,6 +313,7 @@ export const authRoutes = new Hono<AppEnv>()
         tooManyAttempts,
       ],
     }),
+    endsTheft,
     signedInToEnrol,
     body(Reauthenticate),
     limitHashing,
@@ -334,6 +346,7 @@ export const authRoutes = new Hono<AppEnv>()
       responses: { 204: null },
       problems: [sessionNotFound, reauthenticationRequired],
     }),
+    endsTheft,
     signedIn,
     async (c) => {
       await endMySession(c.var, c.var.actor, c.req.param('id'))

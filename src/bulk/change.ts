@@ -37,7 +37,7 @@ export const BULK: Record<BulkAction, Kind> = {
 export async function changeInBulk(acting: Acting, input: BulkChange): Promise<BulkResult> {
   const { permission, decide } = BULK[input.action]
   if (!allows(acting.actor, permission)) throw forbidden()
-  await assertMayWriteAll(acting, acting.actor.sid, input.ids.length)
+  await assertMayWriteAll(acting, acting.actor, input.ids.length)
   const decision = decide(acting, input)
   // From the primary: a lagging replica may show that there is nothing to do, or not have a user yet.
   const { rows } = await acting.db.readPrimary({

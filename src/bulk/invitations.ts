@@ -51,7 +51,7 @@ export type BulkInvitations = Of<typeof BulkInvitations>
  */
 export async function inviteInBulk(acting: Acting, input: InvitationsInBulk): Promise<BulkInvitations> {
   const changes = 'invitations' in input ? input.invitations.length : input.ids.length
-  await assertMayWriteAll(acting, acting.actor.sid, changes)
+  await assertMayWriteAll(acting, acting.actor, changes)
   return 'invitations' in input ? inviteMany(acting, input.invitations) : changeMany(acting, input)
 }
 

@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { limitByNetwork } from '../access/guards.ts'
+import { endsTheft, limitByNetwork } from '../access/guards.ts'
 import { signOut } from '../auth/keep-signed-in.ts'
 import type { Resources } from '../context.ts'
 import { readText } from '../http/body.ts'
@@ -83,7 +83,7 @@ export const consentRoutes = new Hono<PageEnv>()
     return c.redirect(`/oauth/authorize?${text}`, 303)
   })
   .post('/consent', limitByNetwork, form(sessionIn), async (c) => {
-    await assertMayWrite(c.var, cookieIn(c)!.sid)
+    await assertMayWrite(c.var, cookieIn(c)!)
     const { decision, shown } = c.var.fields
     const outcome = await decide(c, searchOf(c))
     // No means no, even if another page has meanwhile given consent to everything.
@@ -98,12 +98,12 @@ export const consentRoutes = new Hono<PageEnv>()
     await giveConsent(c.var, actor, asked.client, namesOf(asked), asked.document)
     return answer(c, await giveCode(c.var, asked, { isByConsent: true }))
   })
-  .get('/oauth/logout', async (c) => {
+  .get('/oauth/logout', endsTheft, async (c) => {
     const outcome = await decideLogout(c, readLogout(searchOf(c)))
     const { kind, to } = outcome
     if (kind === 'ask') return askToSignOut(c, outcome)
     if (kind === 'end') {
-      await assertMayWrite(c.var, outcome.cookie.sid)
+      await assertMayWrite(c.var, outcome.cookie)
       await signOut(c, toClaims(outcome.cookie))
     }
     return c.redirect(to ?? '/signin?done=signed_out', 303)

@@ -42,7 +42,7 @@ export const signedInPage = (permission?: Permission, { mayOweFactor = false, ma
     const cookie = readSessionCookie(c, config.keys.session_cookie, now)
     if (!cookie) return toSignIn(c)
     if (c.req.method === 'GET') await assertWithin(c.var, 'RATE_LIMIT_READS', cookie.sid)
-    else await assertMayWrite(c.var, cookie.sid)
+    else await assertMayWrite(c.var, cookie)
     const find = lookUpCookie(c.var, cookie, { isManaging: permission !== undefined })
     const actor = toClaims(cookie)
     c.set('actor', actor)

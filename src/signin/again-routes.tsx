@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { limitByNetwork } from '../access/guards.ts'
+import { endsTheft, limitByNetwork } from '../access/guards.ts'
 import { requestMailedProof } from '../auth/reauthentication/mailed-proof.ts'
 import { beginReauthentication, reauthenticate } from '../auth/reauthentication/reauthenticate.ts'
 import { Reauthenticate } from '../auth/schemas.ts'
@@ -74,7 +74,7 @@ export const againPages = new Hono<PageEnv>()
   .get('/signin/again', whoeverIsIn, (c) =>
     againPage(c, { to: placeOfOurs(c.req.query('to')), carried: c.req.query('carried') }),
   )
-  .post('/signin/again', limitByNetwork, whoeverIsIn, form(sessionOf), async (c) => {
+  .post('/signin/again', limitByNetwork, endsTheft, whoeverIsIn, form(sessionOf), async (c) => {
     const to = placeOfOurs(c.var.fields.to) ?? '/'
     const { carried, request_token: requestToken } = c.var.fields
     try {
@@ -86,7 +86,7 @@ export const againPages = new Hono<PageEnv>()
       return refusedPage(c, error, { to, carried, requestToken })
     }
   })
-  .post('/signin/again/mail', limitByNetwork, whoeverIsIn, form(sessionOf), async (c) => {
+  .post('/signin/again/mail', limitByNetwork, endsTheft, whoeverIsIn, form(sessionOf), async (c) => {
     const shown = { to: placeOfOurs(c.var.fields.to), carried: c.var.fields.carried }
     try {
       const { request_token } = await requestMailedProof(c.var, c.var.actor)

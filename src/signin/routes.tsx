@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { limitByNetwork } from '../access/guards.ts'
+import { endsTheft, limitByNetwork } from '../access/guards.ts'
 import { signOut } from '../auth/keep-signed-in.ts'
 import { logIn } from '../auth/login.ts'
 import { LogIn } from '../auth/schemas.ts'
@@ -92,10 +92,16 @@ export const signinRoutes = new Hono<PageEnv>()
       return refusedSignIn(c, error, { to, target }, { email, remember: remember ?? '' })
     }
   })
-  .post('/signout', signedInPage(undefined, { mayOweFactor: true }), form(sessionOf), async (c) => {
-    const { place } = c.var.fields
-    const to = place === undefined ? undefined : await openPlace(c.var, place)
-    await signOut(c, c.var.actor)
-    return c.redirect(to ?? '/signin?done=signed_out', 303)
-  })
+  .post(
+    '/signout',
+    endsTheft,
+    signedInPage(undefined, { mayOweFactor: true }),
+    form(sessionOf),
+    async (c) => {
+      const { place } = c.var.fields
+      const to = place === undefined ? undefined : await openPlace(c.var, place)
+      await signOut(c, c.var.actor)
+      return c.redirect(to ?? '/signin?done=signed_out', 303)
+    },
+  )
   .onError(failingPage)

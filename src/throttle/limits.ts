@@ -4,7 +4,7 @@ import { DAY_MS, HOUR_MS, MINUTE_MS } from '../values/durations.ts'
 import type { KnownDevice } from './devices.ts'
 import { networkOf, rangeOf } from './networks.ts'
 
-/** Every limit there is, with its number and what it counts. */
+/** The limits of requests and attempts, with their numbers and what they count. Mails have theirs in mail/limits.ts. */
 
 /** How long a device stays known, and its failures count. */
 export const YEAR_MS = 366 * DAY_MS
@@ -33,8 +33,10 @@ export const PER_MINUTE = {
   RATE_LIMIT_DEVICE_HASHES: 10,
   /** The same for all known devices of one user together, and for all their sessions. */
   RATE_LIMIT_HASHES_OF_DEVICES: 30,
-  /** Writes of a session, whatever they change. */
+  /** Writes of a session or a key, whatever they change. */
   RATE_LIMIT_WRITES: 120,
+  /** Those of one user's sessions and keys together. */
+  RATE_LIMIT_WRITES_OF_USER: 240,
   /** Reads of a session, and those that may read a lot: lists, search and exports. */
   RATE_LIMIT_READS: 600,
   RATE_LIMIT_LISTS: 60,
@@ -136,29 +138,32 @@ export async function assertWithin(
     throw tooManyRequests(60, new Refusal(`limit_${name.slice('RATE_LIMIT_'.length).toLowerCase()}`))
 }
 
+/** What a signed-in request is counted for: a session or a key, and the user whose it is. */
+interface Asker {
+  sid: string
+  sub: string
+}
+type Counting = Pick<Resources, 'rateLimits' | 'endsTheft'>
+
 /**
- * Counts each write of a signed-in user. By session, as it comes before the token is looked up: somebody with
- * a stolen token, even a revoked one, must not use up what its owner needs to revoke it.
+ * Counts each write of a signed-in user, before the token is looked up. By session first: so a stolen token, even a
+ * revoked one, uses up half of what its owner has, and with more of them a thief still does not use up what ends a theft.
  */
-export const assertMayWrite = (resources: Pick<Resources, 'rateLimits'>, sessionId: string) =>
-  assertWithin(resources, 'RATE_LIMIT_WRITES', sessionId)
+export async function assertMayWrite(resources: Counting, { sid, sub }: Asker): Promise<void> {
+  await assertWithin(resources, 'RATE_LIMIT_WRITES', sid)
+  if (!resources.endsTheft) await assertWithin(resources, 'RATE_LIMIT_WRITES_OF_USER', sub)
+}
 
 /** Counts each request of a signed-in user, as a read or a write. */
-export const assertMayAsk = (
-  resources: Pick<Resources, 'rateLimits'>,
-  sessionId: string,
-  { isRead }: { isRead: boolean },
-) => (isRead ? assertWithin(resources, 'RATE_LIMIT_READS', sessionId) : assertMayWrite(resources, sessionId))
+export const assertMayAsk = (resources: Counting, asker: Asker, { isRead }: { isRead: boolean }) =>
+  isRead ? assertWithin(resources, 'RATE_LIMIT_READS', asker.sid) : assertMayWrite(resources, asker)
 
 /**
  * Counts the changes of one request, the first of which its guard has counted: either all are allowed, or
  * none is made.
  */
-export const assertMayWriteAll = (
-  resources: Pick<Resources, 'rateLimits'>,
-  sessionId: string,
-  changes: number,
-) => Promise.all(Array.from({ length: Math.max(0, changes - 1) }, () => assertMayWrite(resources, sessionId)))
+export const assertMayWriteAll = (resources: Counting, asker: Asker, changes: number) =>
+  Promise.all(Array.from({ length: Math.max(0, changes - 1) }, () => assertMayWrite(resources, asker)))
 
 /** Counts each export file, which may read everything. */
 export const assertMayExport = (resources: Pick<Resources, 'rateLimits'>, userId: string) =>

@@ -7,7 +7,10 @@ import * as passwords from '../../src/passwords/hashing.ts'
 import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import { type Api, linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { addTotp } from '../support/factors.ts'
+import { addKey } from '../support/keys.ts'
 import { limiter } from '../support/limiter.ts'
+import { openBrowser } from '../support/pages.ts'
+import { dump } from '../support/snapshots.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
 const WRONG_PASSWORD = 'nine green bears run'
@@ -412,6 +415,68 @@ describe('A hash', () => {
     expect(changed.status).toBe(200)
     const token = changed.body.access_token as string
     expect((await as('POST', '/v1/auth/logout_all', undefined, token)).status).toBe(204)
+  })
+
+  test('HX19: all sessions and keys of one person share a limit of changes, which affects nobody else', async () => {
+    const shield = openApi({ ...own.bindings, RATE_LIMIT_WRITES_OF_USER: limiter(4) })
+    const ada = await shield.quickActor({ role: 'admin', email_verified_at: 1 })
+    const [eve, bob] = [await shield.quickActor(), await shield.person()]
+    const { key } = await addKey(shield, ada, ['users:update'])
+    const rename = async (token: string, id: string, name: string) =>
+      (await shield.send('PATCH', `/v1/users/${id}`, { token, body: { name } })).status
+    const another = async () => (await shield.signIn(ada)).token
+    // Making the key was the first.
+    expect(await rename(await another(), bob.id, 'One')).toBe(200)
+    expect(await rename(key, bob.id, 'Two')).toBe(200)
+    const ids = [await shield.person(), await shield.person()].map(({ id }) => id)
+    const inBulk = await shield.send('POST', '/v1/users/bulk', {
+      token: await another(),
+      body: { action: 'disable', reason: 'left', ids },
+    })
+    expect(inBulk.status).toBe(429)
+    const [visit, tokens] = [await openBrowser(shield, ada), [key, ada.token, await another()]]
+    const before = await dump(shield)
+    for (const token of tokens) expect(await rename(token, bob.id, 'Three')).toBe(429)
+    expect((await visit('POST', '/account', { name: 'Grace' })).status).toBe(429)
+    expect(await dump(shield)).toEqual(before)
+    const me = await shield.send('PATCH', '/v1/users/me', { token: eve.token, body: { name: 'Eve' } })
+    expect(me.status).toBe(200)
+  })
+
+  test('HX19, RL3: whoever has used up all of their changes can still end a theft', async () => {
+    const shield = openApi({ ...own.bindings, RATE_LIMIT_WRITES_OF_USER: limiter(0) })
+    const ada = await shield.quickActor()
+    const stolen = await shield.signIn(ada)
+    const as = async (method: string, path: string, body?: object, token = ada.token) =>
+      shield.send(method, path, { token, body })
+    expect((await as('PATCH', '/v1/users/me', { name: 'Grace' })).status).toBe(429)
+    expect((await as('DELETE', `/v1/auth/sessions/${stolen.sessionId}`)).status).toBe(204)
+    expect((await as('POST', '/v1/auth/reauthenticate/options')).status).toBe(200)
+    expect((await as('POST', '/v1/auth/reauthenticate', { password: PASSWORD })).status).toBe(200)
+    const body = { current_password: PASSWORD, new_password: NEW_PASSWORD }
+    const token = (await as('POST', '/v1/auth/change_password', body)).body.access_token as string
+    expect((await as('POST', '/v1/auth/logout_all', undefined, token)).status).toBe(204)
+    const last = await shield.signIn(ada)
+    expect((await as('POST', '/v1/auth/logout', undefined, last.token)).status).toBe(204)
+
+    const visit = await openBrowser(shield, ada)
+    const { sessionId: id } = await shield.signIn(ada)
+    expect((await visit('POST', '/account', { name: 'Grace' })).status).toBe(429)
+    const done = async (path: string, fields: Record<string, string> = {}) => {
+      const { status, headers } = await visit('POST', path, fields)
+      return [status, headers.get('location')]
+    }
+    expect(await done('/signin/again', { password: NEW_PASSWORD, to: '/account/sessions' })).toEqual([
+      303,
+      '/account/sessions',
+    ])
+    expect(await done('/account/sessions/end', { id })).toEqual([303, '/account/sessions?done=ended'])
+    expect(await done('/account/sessions/others')).toEqual([303, '/account/sessions?done=all'])
+    const passwords = { current_password: NEW_PASSWORD, new_password: 'seven red foxes run' }
+    expect(await done('/account/password', passwords)).toEqual([303, '/account/security?done=changed'])
+    expect(await done('/signout')).toEqual([303, '/signin?done=signed_out'])
+    const [row] = await shield.sql('SELECT name FROM users WHERE id = ?', [ada.id])
+    expect(row).toEqual({ name: 'Somebody' })
   })
 
   test('HX19, RL3: signed-in users are counted by session, whatever their network does', async () => {
