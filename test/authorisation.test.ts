@@ -330,6 +330,8 @@ describe('AZ5: who manages whom', () => {
         const body = suffix === '/disable' ? { reason: 'x' } : undefined
         expect((await api.send('POST', `${path}${suffix}`, { token, body })).body.code).toBe('own_account')
       }
+      expect((await api.send('DELETE', `${path}/sessions`, { token })).body.code).toBe('own_account')
+      expect((await api.send('GET', '/v1/auth/sessions', { token })).status).toBe(200)
       expect(await rowOf(self)).toEqual(before)
     },
   )

@@ -5,7 +5,7 @@ import { writeTogether } from '../database/together.ts'
 import { whileDoubting } from '../sessions/near.ts'
 import { assertMayWriteAll } from '../throttle/limits.ts'
 import { type Acting, byActor, type Decision, prepareChange } from '../users/change.ts'
-import { ownAccount, userNotFound, writeConflict } from '../users/errors.ts'
+import { userNotFound, writeConflict } from '../users/errors.ts'
 import { deleting, disabling, enabling, endingSessions } from '../users/managing/manage.ts'
 import { selectUsers, users } from '../users/models.ts'
 import type { BulkAction, BulkChange, BulkResult } from './schemas.ts'
@@ -48,8 +48,6 @@ export async function changeInBulk(acting: Acting, input: BulkChange): Promise<B
   const prepare = async (id: string) => {
     const row = known.get(id)
     if (!row) throw userNotFound()
-    // Ending the actor's own sessions would end the session that makes this request.
-    if (row.id === acting.actor.sub) throw ownAccount()
     const change = await decision(row)
     if (!change) return { value: row }
     const { batch, isDone, conclude } = prepareChange(acting, by, row, change)

@@ -311,21 +311,15 @@ export function restoring(acting: Acting, { earlier_email: isEarlier = false } =
 }
 
 /**
- * Ends every session of a user, perhaps one's own, and every access token with them. A key, or an app that does not
- * act as its user, may end its user's sessions only if its rank allows it.
+ * Ends every session of somebody else, and every access token with them. One's own end by `logout_all`, which forgets the
+ * cookie too.
  */
-export const endingSessions =
-  ({ actor }: Acting): Decision =>
-  (row) => {
-    assertVisible(actor, row)
-    const isSelf = row.id === actor.sub && !actsByPermission(actor)
-    if (!isSelf && !outranks(actor.role, row.role)) throw outranked()
-    return {
-      action: 'sessions.ended',
-      set: {},
-      reliesOn: isSamePerson(row),
-      endsTokens: true,
-      forgetsDevices: true,
-      endsSessions: { reason: 'ended' },
-    }
-  }
+export const endingSessions = (acting: Acting): Decision =>
+  managing(acting, (row) => ({
+    action: 'sessions.ended',
+    set: {},
+    reliesOn: isSamePerson(row),
+    endsTokens: true,
+    forgetsDevices: true,
+    endsSessions: { reason: 'ended' },
+  }))

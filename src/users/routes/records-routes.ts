@@ -8,11 +8,11 @@ import { answerList, invalidCursor } from '../../http/pagination.ts'
 import { precondition } from '../../http/precondition.ts'
 import { SessionList } from '../../sessions/schemas.ts'
 import { changeUser } from '../change.ts'
-import { outranked, userNotFound, writeConflict } from '../errors.ts'
+import { userNotFound } from '../errors.ts'
 import { exportUser, UserExport } from '../export.ts'
 import { endingSessions } from '../managing/manage.ts'
 import { listActivityOf, listSessionsOf } from '../queries.ts'
-import { download, FILE } from './responses.ts'
+import { download, FILE, MANAGING_PROBLEMS } from './responses.ts'
 
 const tag = 'users'
 
@@ -50,10 +50,10 @@ export const userRecordsRoutes = new Hono<AppEnv>()
     operation({
       id: 'endUserSessions',
       tag,
-      summary: 'End all sessions of a user',
+      summary: 'End all sessions of somebody else',
       description: 'With every access token. Devices become unknown; keys stay.',
       responses: { 204: null },
-      problems: [userNotFound, outranked, writeConflict],
+      problems: MANAGING_PROBLEMS,
     }),
     requirePermission('sessions:manage'),
     precondition,
