@@ -14,7 +14,7 @@ import { type IdempotentRequest, openIdempotency, recalled } from '../idempotenc
 import { oneTimeTokens } from '../links/models.ts'
 import { LIFETIME_MS, voidTokens } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
-import { MAILS_OF_MANAGER, type MailRequested, openMailRequest } from '../mail/limits.ts'
+import { type MailRequested, openMailRequest } from '../mail/limits.ts'
 import { enqueueAsked, sendAfterwards } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
@@ -71,7 +71,7 @@ const askToInvite = (resources: Resources, actor: Claims, { email_normalized }: 
   openMailRequest(resources, {
     kind: 'invitation',
     emailNormalized: email_normalized,
-    actor: { id: actor.sub, mailsPerHour: MAILS_OF_MANAGER },
+    actor: { as: 'manager', id: actor.sub },
     isAsked: tokenIsLive(actor, resources.now),
   })
 

@@ -18,9 +18,11 @@ import { outbox } from './models.ts'
  * knows.
  */
 export const MAILS_TO_ADDRESS = 3
-/** Mails per hour that a signed-in user may ask for, or somebody who makes accounts for others. */
-export const MAILS_OF_ACTOR = 30
-export const MAILS_OF_MANAGER = 1000
+/**
+ * Mails per hour that somebody may ask for: as who manages others, for their own account, or as whoever holds a
+ * link. Each is counted by itself: invitations use up nothing of one's own, and a stranger nothing of the owner's.
+ */
+const MAILS_OF_ACTOR = { manager: 1000, self: 30, link: 30 } as const
 /** Codes per hour to one's own mailbox, each valid in the session that asks: for all sessions together. */
 const OWN_MAILS_TO_ADDRESS = 30
 /**
@@ -35,8 +37,8 @@ const NEW_DEVICES = { known: 10, unknown: 1 } as const
 export interface MailRequest {
   kind: MailKind
   emailNormalized: string
-  /** The signed-in user who asks, and their limit per hour; if absent, the network is counted. */
-  actor?: { id: string; mailsPerHour: number }
+  /** Who asks: the signed-in user, or the link that somebody followed. If absent, the network is counted. */
+  actor?: { as: keyof typeof MAILS_OF_ACTOR; id: string }
   /**
    * A session that asks for a code to its own user's mailbox. Each has its own limit: a thief's uses up no
    * other's.
@@ -92,7 +94,7 @@ export function openMailRequest(
   ]
   const isSignedIn = actor !== undefined || ownSession !== undefined
   const askers = actor
-    ? [counter('actor', actor.id, actor.mailsPerHour)]
+    ? [counter(`actor as ${actor.as}`, actor.id, MAILS_OF_ACTOR[actor.as])]
     : ownSession !== undefined
       ? [counter(`to ${kind} by session`, ownSession, MAILS_TO_ADDRESS)]
       : isNobodys

@@ -10,7 +10,7 @@ import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
 import type { Proof } from '../links/schemas.ts'
 import { LIFETIME_MS, linkIsLive, noteFollowed, requireToken } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
-import { MAILS_OF_ACTOR, openMailRequest, openNotices } from '../mail/limits.ts'
+import { openMailRequest, openNotices } from '../mail/limits.ts'
 import { enqueueAsked, enqueueNotice, mailAsked, sendAfterwards } from '../mail/outbox.ts'
 import type { OwnPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
@@ -71,7 +71,7 @@ async function askForEmailChange(
   const request = openMailRequest(resources, {
     kind: 'confirm_email_change',
     emailNormalized,
-    actor: { id: actor.sub, mailsPerHour: MAILS_OF_ACTOR },
+    actor: { as: 'self', id: actor.sub },
     isAsked: holds,
   })
   const event = {
@@ -156,12 +156,12 @@ async function askOldAddress(resources: Resources, token: OneTimeToken, user: Us
   const { email, email_normalized: emailNormalized } = user
   const kind = 'approve_email_change'
   const unless = unlessBlocked(token)
-  // The holder of the link asks in the name of the account, and is told when its mailbox has reached its
-  // limit.
+  // Whoever holds the link is told when the account's mailbox has reached its limit. They may be a stranger, so
+  // what the owner may ask for is not counted.
   const request = openMailRequest(resources, {
     kind,
     emailNormalized,
-    actor: { id: user.id, mailsPerHour: MAILS_OF_ACTOR },
+    actor: { as: 'link', id: token.id },
     isAsked: sql`${linkIsLive(token.id)} AND NOT ${unless.is}`,
   })
   const mail = { kind, subjectId: user.id, email, emailNormalized, newEmail: token.email } as const

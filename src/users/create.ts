@@ -9,7 +9,7 @@ import type { Resources } from '../context.ts'
 import { insertWhere, rowExists } from '../database/statements.ts'
 import { type AppError, Refusal } from '../http/problem.ts'
 import { type IdempotentRequest, openIdempotency, recalled } from '../idempotency/service.ts'
-import { MAILS_OF_MANAGER, openMailRequest } from '../mail/limits.ts'
+import { openMailRequest } from '../mail/limits.ts'
 import { enqueueAsked, sendAfterwards } from '../mail/outbox.ts'
 import { hashNewPassword, recordUnchecked } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
@@ -178,7 +178,7 @@ export async function createUser(
   const asked = openMailRequest(resources, {
     kind: 'account_made',
     emailNormalized: row.email_normalized,
-    actor: { id: actor.sub, mailsPerHour: MAILS_OF_MANAGER },
+    actor: { as: 'manager', id: actor.sub },
     isAsked: holds,
   })
   const mayMake = sql`${mayCreate} AND ${isRecent} AND ${isMailed ? asked.mayAsk : sql`1`}`

@@ -70,6 +70,29 @@ test('RL6: somebody who manages may cause a thousand mails an hour, of all kinds
   expect(invited.status).toBe(429)
 })
 
+test('RL6: neither invitations nor a stranger who was mailed by mistake use up the mails for one’s own change of address', async () => {
+  const api = openApi()
+  const boss = await manager(api)
+  const mistyped = newAddress()
+  const ask = async (new_email = newAddress()) => {
+    const body = { new_email, current_password: PASSWORD }
+    return (await api.send('POST', '/v1/auth/change_email', { token: boss.token, body })).status
+  }
+  expect(await ask(mistyped)).toBe(202)
+  await api.send('POST', '/v1/invitations', { token: boss.token, body: { email: newAddress() } })
+  const { token } = linkIn((await api.mailsTo(mistyped))[0]!)
+  const answers = []
+  for (let i = 0; i < 31; i++)
+    answers.push((await api.send('POST', '/v1/auth/confirm_email_change', { body: { token } })).status)
+  expect(answers).toEqual([202, 202, 202, ...Array(28).fill(429)])
+  expect(await ask()).toBe(202)
+  for (let i = 0; i < 30; i++)
+    await api.send('POST', '/v1/invitations', { token: boss.token, body: { email: newAddress() } })
+  expect(await ask()).toBe(202)
+  const invited = { token: boss.token, body: { email: newAddress() } }
+  expect((await api.send('POST', '/v1/invitations', invited)).status).toBe(201)
+})
+
 test('RL6: disabling and enabling a user in a loop sends three notices of each an hour, and does not use up those of others', async () => {
   const api = openApi()
   const [boss, other] = [await manager(api), await manager(api)]

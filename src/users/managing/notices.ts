@@ -1,6 +1,6 @@
 import { notInArray, type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../../context.ts'
-import { MAILS_OF_MANAGER, openMailRequest, openNotices } from '../../mail/limits.ts'
+import { openMailRequest, openNotices } from '../../mail/limits.ts'
 import { enqueueAsked, enqueueNotice, type Recipient } from '../../mail/outbox.ts'
 import type { Acting } from '../change.ts'
 import type { AskedFor, OwedMail } from '../consequences.ts'
@@ -20,7 +20,7 @@ export const mailOnRequest =
     { id, email, email_normalized: emailNormalized }: Pick<User, 'id' | 'email' | 'email_normalized'>,
   ): AskedFor =>
   (isAsked) => {
-    const actor = { id: acting.actor.sub, mailsPerHour: MAILS_OF_MANAGER }
+    const actor = { as: 'manager', id: acting.actor.sub } as const
     const request = openMailRequest(acting, { kind, emailNormalized, actor, isAsked })
     const mail = { kind, subjectId: id, email, emailNormalized }
     return { request, enqueue: (isDone) => enqueueAsked(acting, request, mail, isDone) }
