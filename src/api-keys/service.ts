@@ -10,6 +10,7 @@ import type { Resources } from '../context.ts'
 import { build, insertWhere, rowExists } from '../database/statements.ts'
 import type { List } from '../http/pagination.ts'
 import { invalidInput, Refusal } from '../http/problem.ts'
+import { addedAt } from '../links/service.ts'
 import { openAddedNotices } from '../mail/limits.ts'
 import { enqueueNotice } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
@@ -123,7 +124,7 @@ export async function createApiKey(
     leavesUser: true,
     reliesOn: isSamePerson(user),
     unless: [{ is: isFull, refused: tooManyApiKeys }, notices.obstacle],
-    alsoWrite: (isDone) => [insertWhere(apiKeys, row, isDone)],
+    alsoWrite: (isDone) => [insertWhere(apiKeys, { ...row, rotated_at: addedAt(actor.sub, now) }, isDone)],
     mails: (isDone) => [enqueueNotice(resources, 'api_key_added', user, isDone, { told: notices.told })],
   })
   return { ...toApiKey(row, now), key }
@@ -164,7 +165,12 @@ export async function rotateApiKey(
     leavesUser: true,
     reliesOn: isSamePerson(user),
     unless: [{ is: isOther, refused: writeConflict }, notices.obstacle],
-    alsoWrite: (isDone) => [build.update(apiKeys).set(set).where(and(isThis, isDone))],
+    alsoWrite: (isDone) => [
+      build
+        .update(apiKeys)
+        .set({ ...set, rotated_at: addedAt(actor.sub, now) })
+        .where(and(isThis, isDone)),
+    ],
     mails: (isDone) => [enqueueNotice(resources, 'api_key_rotated', user, isDone, { told: notices.told })],
   })
   return { ...toApiKey({ ...row, ...set }, now), key }

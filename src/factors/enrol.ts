@@ -97,7 +97,7 @@ export interface NewFactor {
   proof: Proof
   details: object
   /** What the link in its notice removes: a passkey's id, or when the app was confirmed. */
-  about: string
+  about: string | SQL
   /** What must hold when it is written, and the error if it does not. */
   holds: SQL
   refused: () => AppError

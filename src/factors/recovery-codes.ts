@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { encodeBase32LowerCaseNoPadding } from '@oslojs/encoding'
 import { type SQL, sql } from 'drizzle-orm'
 import type { Statement } from '../database/statements.ts'
+import { addedAt } from '../links/service.ts'
 import { recoveryCodes } from './models.ts'
 
 export const CODES_AT_ONCE = 10
@@ -36,7 +37,7 @@ export const storeRecoveryCodes = (
   return [
     removeRecoveryCodes(userId, condition),
     sql`INSERT INTO ${recoveryCodes} (user_id, hash, created_at)
-      SELECT ${userId}, value, ${now} FROM json_each(${hashes}) WHERE ${condition}`,
+      SELECT ${userId}, value, ${addedAt(userId, now)} FROM json_each(${hashes}) WHERE ${condition}`,
   ]
 }
 

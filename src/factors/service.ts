@@ -3,6 +3,7 @@ import { canStillSignIn } from '../access/can-sign-in.ts'
 import type { Resources } from '../context.ts'
 import { build, rowExists } from '../database/statements.ts'
 import { Refusal } from '../http/problem.ts'
+import { addedAt } from '../links/service.ts'
 import { openNotices } from '../mail/limits.ts'
 import { enqueueNotice } from '../mail/outbox.ts'
 import { passkeys } from '../passkeys/models.ts'
@@ -108,6 +109,7 @@ export async function confirmTotp(
   seen?: string,
 ): Promise<RecoveryCodes> {
   const { now } = resources
+  const confirmedAt = addedAt(actor.sub, now)
   const own = await readOwn(resources, actor)
   const { totp, seed } = await openPending(resources, own, seen)
   const step = stepOfCode(seed, input.code, now)
@@ -122,11 +124,11 @@ export async function confirmTotp(
     kind: 'totp',
     proof: 'otp',
     details: {},
-    about: String(now),
+    about: sql`CAST(${confirmedAt} AS TEXT)`,
     holds: sql`EXISTS (SELECT 1 FROM ${factors} WHERE ${isPending})`,
     refused: nothingToConfirm,
     write: (isDone) => [
-      build.update(factors).set({ confirmed_at: now, last_step: step }).where(and(isPending, isDone)),
+      build.update(factors).set({ confirmed_at: confirmedAt, last_step: step }).where(and(isPending, isDone)),
     ],
   })
   return { recovery_codes }

@@ -11,6 +11,7 @@ import { build, insertWhere, type Statement } from '../database/statements.ts'
 import { readOwn } from '../factors/enrol.ts'
 import { lastWayIn } from '../factors/errors.ts'
 import { Refusal } from '../http/problem.ts'
+import { addedAt } from '../links/service.ts'
 import { openNotices } from '../mail/limits.ts'
 import { enqueueNotice } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
@@ -86,9 +87,12 @@ export const identityIsFree = (identity: Identity): SQL =>
 export const identityIsOf = (id: string, userId: string): SQL =>
   sql`EXISTS (SELECT 1 FROM ${identities} WHERE id = ${id} AND user_id = ${userId})`
 
+const insertIdentity = ({ now }: Pick<Resources, 'now'>, identity: Identity, isDone: SQL) =>
+  insertWhere(identities, { ...identity, created_at: addedAt(identity.user_id, now) }, isDone)
+
 /** Connects an identity as soon as its account exists, or as its address is proved. */
 export const addIdentity = (resources: Resources, identity: Identity, isDone: SQL): Statement[] => [
-  insertWhere(identities, identity, isDone),
+  insertIdentity(resources, identity, isDone),
   record(
     resources,
     {
@@ -144,7 +148,7 @@ export async function linkIdentity(
       leavesUser: true,
       reliesOn: isSamePerson(user),
       endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
-      alsoWrite: (isDone) => [insertWhere(identities, identity, isDone)],
+      alsoWrite: (isDone) => [insertIdentity(resources, identity, isDone)],
       mails: (isDone) => [
         enqueueNotice(resources, 'identity_added', user, isDone, {
           about: `identity.${identity.id}`,

@@ -86,8 +86,8 @@ export interface NewToken {
   emailNormalized: string | SQL
   /** The session that asks, if only that one may use it. */
   sessionId?: string | undefined
-  /** What it undoes. */
-  about?: string | undefined
+  /** What it undoes, or a subquery. */
+  about?: string | SQL | undefined
 }
 
 /** Anybody may ask for these, so a later one does not make an earlier asker's code void. */
@@ -159,6 +159,15 @@ export const noteFollowed = ({ now }: { now: number }, { id }: Pick<OneTimeToken
     .update(oneTimeTokens)
     .set({ clicked_at: now })
     .where(and(eq(oneTimeTokens.id, id), isNull(oneTimeTokens.clicked_at), condition))
+
+/**
+ * The time of adding something to an account that undoing a change of address removes if it was added since: `now`,
+ * but not before an undo that is already there. So whatever is written after it counts as later, however long its
+ * request takes and whatever the clocks of two Workers say.
+ */
+export const addedAt = (userId: string, now: number) =>
+  sql<number>`CAST(max(${now}, coalesce((SELECT max(created_at) FROM ${oneTimeTokens}
+    WHERE subject_id = ${userId} AND purpose = 'undo_email_change'), 0)) AS INTEGER)`
 
 /** A condition for the write that uses a token: that it is still valid at that moment. */
 export const linkIsLive = (id: string): SQL =>

@@ -85,7 +85,7 @@ function enqueueWithLink(
   mail: Omit<QueuedMail, 'token'> & {
     subjectId: string | SQL
     sessionId?: string | undefined
-    about?: string | undefined
+    about?: string | SQL | undefined
   },
   condition: SQL,
 ) {
@@ -191,7 +191,12 @@ export function enqueueNotice(
   kind: KindWhere<{ isCounted: false }>,
   user: Recipient,
   condition: SQL,
-  { newEmail, about, event, told }: { newEmail?: string; about?: string; event?: Event; told?: Notices } = {},
+  {
+    newEmail,
+    about,
+    event,
+    told,
+  }: { newEmail?: string; about?: string | SQL; event?: Event; told?: Notices } = {},
 ) {
   const { id, email, email_normalized: emailNormalized } = user
   // As read, because the change may be of the address; or after the change, which may be what verifies it.

@@ -9,6 +9,7 @@ import { addFactor, findMailProof, readOwn, removeFactor } from '../factors/enro
 import { lastWayIn } from '../factors/errors.ts'
 import type { Passkey as PasskeyView } from '../factors/schemas.ts'
 import { Refusal } from '../http/problem.ts'
+import { addedAt } from '../links/service.ts'
 import { deviceOf } from '../mail/text.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
@@ -103,7 +104,10 @@ export async function registerPasskey(
     about: row.id,
     holds: sql`${isFree} AND ${hasRoom} AND ${attempt.isUnspent}`,
     refused: passkeyExists,
-    write: (isDone) => [insertWhere(passkeys, { ...row }, isDone), attempt.spend(isDone)],
+    write: (isDone) => [
+      insertWhere(passkeys, { ...row, created_at: addedAt(actor.sub, now) }, isDone),
+      attempt.spend(isDone),
+    ],
   })
   return { ...toPasskey(row, config.WEBAUTHN_RP_ID), recovery_codes }
 }

@@ -4,7 +4,6 @@ import { build, databaseNow, type Statement } from '../database/statements.ts'
 import { type OneTimeToken, oneTimeTokens, TAKES_BACK } from '../links/models.ts'
 import { voidTokens } from '../links/service.ts'
 import { normalizeEmail } from '../values/email.ts'
-import { timeOfId } from '../values/ids.ts'
 import { type Change, removeFactorsSince } from './consequences.ts'
 import type { User } from './models.ts'
 
@@ -36,6 +35,7 @@ export async function findEarlierEmail(
     earlier: build
       .select({
         id: oneTimeTokens.id,
+        created_at: oneTimeTokens.created_at,
         email: oneTimeTokens.email,
         email_normalized: oneTimeTokens.email_normalized,
       })
@@ -66,7 +66,7 @@ export async function canBeReopened({ db }: Pick<Resources, 'db'>, userId: strin
   return links.length > 0
 }
 
-export type Earlier = Pick<OneTimeToken, 'id' | 'email' | 'email_normalized'>
+export type Earlier = Pick<OneTimeToken, 'id' | 'created_at' | 'email' | 'email_normalized'>
 
 /**
  * Gives an account back with its earlier address. Changing the address took the password, so a thief who did
@@ -76,7 +76,7 @@ export type Earlier = Pick<OneTimeToken, 'id' | 'email' | 'email_normalized'>
 export const restoringEarlierEmail = (
   { now }: Pick<Resources, 'now'>,
   row: User,
-  { id, email, email_normalized }: Earlier,
+  { id, created_at, email, email_normalized }: Earlier,
 ) =>
   ({
     set: { email, email_normalized, email_verified_at: now, deleted_at: null, password_hash: null },
@@ -85,12 +85,13 @@ export const restoringEarlierEmail = (
     endsSessions: { reason: 'ended' },
     // Undoing this change also undoes later ones; earlier ones can still be undone.
     alsoWrite: (isDone: SQL): Statement[] => [
-      // Links mailed since may have gone to a thief.
+      // Links mailed since may have gone to a thief. In order of creation: the ids come from the clocks of Workers.
       voidTokens(
         now,
         ['undo_email_change', 'disown_factor', 'disown_session'],
-        sql`${oneTimeTokens.subject_id} = ${row.id} AND id >= ${id} AND ${isDone}`,
+        sql`${oneTimeTokens.subject_id} = ${row.id}
+          AND rowid >= (SELECT rowid FROM ${oneTimeTokens} WHERE id = ${id}) AND ${isDone}`,
       ),
-      ...removeFactorsSince(row.id, timeOfId(id), isDone),
+      ...removeFactorsSince(row.id, created_at, isDone),
     ],
   }) satisfies Partial<Change>

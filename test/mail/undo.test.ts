@@ -1,5 +1,14 @@
-import { expect, test } from 'vitest'
-import { type Actor, linkIn, openApi, PASSWORD } from '../support/api.ts'
+import { decodeBase32IgnorePadding } from '@oslojs/encoding'
+import { describe, expect, test } from 'vitest'
+import { authorize, begin } from '../openid/support.ts'
+import { type Actor, type Api, linkIn, openApi, PASSWORD } from '../support/api.ts'
+import { softwarePasskey } from '../support/authenticator.ts'
+import { addPasskey, addRecoveryCodes, codeOf } from '../support/factors.ts'
+import { comingFrom, newJar, placeIn, withProviders } from '../support/identities.ts'
+import { addKey } from '../support/keys.ts'
+import { addApp } from '../support/oauth.ts'
+import { openBrowser } from '../support/pages.ts'
+import { upstreams } from '../support/upstreams.ts'
 
 /** Which undo links are affected by a change, a confirmation and an undo, and which are not. */
 
@@ -97,4 +106,124 @@ test('SE2: whoever closes an account is mailed a link that reopens it, without t
   const squatter = await api.actor()
   await close(squatter)
   expect(await api.mailsTo(squatter.email)).toEqual([])
+})
+
+describe('SE2: an undo removes what was being added while the change was asked for:', () => {
+  /** Prepares an addition for somebody who has a passkey: the request, and the action it writes. */
+  type Addition = (ada: Actor, by: Api) => Promise<[action: string, request: () => Promise<unknown>]>
+  const post = (by: Api, { token }: Actor, path: string, body?: object) =>
+    by.send('POST', path, { token, ...(body && { body }) })
+  const ADDITIONS: [what: string, table: string, add: Addition][] = [
+    [
+      'a passkey',
+      'passkeys',
+      async (ada, by) => {
+        const { body } = await post(by, ada, '/v1/auth/passkeys/options')
+        const credential = (await softwarePasskey(by.config().ISSUER)).create(body.options as never)
+        const made = { challenge_id: body.challenge_id, credential, name: 'Thief' }
+        return ['factor.added', () => post(by, ada, '/v1/auth/passkeys', made)]
+      },
+    ],
+    [
+      'an app',
+      'factors',
+      async (ada, by) => {
+        const { body } = await post(by, ada, '/v1/auth/factors/totp', {})
+        const code = codeOf(decodeBase32IgnorePadding(body.secret as string))
+        return ['factor.added', () => post(by, ada, '/v1/auth/factors/totp/confirm', { code })]
+      },
+    ],
+    [
+      'recovery codes',
+      'recovery_codes',
+      async (ada, by) => ['recovery_codes.renewed', () => post(by, ada, '/v1/auth/factors/recovery_codes')],
+    ],
+    [
+      'a key',
+      'api_keys',
+      async (ada, by) => [
+        'api_key.created',
+        () => post(by, ada, '/v1/api_keys', { name: 'Thief', permissions: [] }),
+      ],
+    ],
+    [
+      'a new secret of a key',
+      'api_keys',
+      async (ada, by) => {
+        const { id } = await addKey(by, ada)
+        return ['api_key.rotated', () => post(by, ada, `/v1/api_keys/${id}/rotate`)]
+      },
+    ],
+    [
+      'an identity',
+      'identities',
+      async (ada, by) => {
+        const jar = newJar(by)
+        await jar.signIn(ada.email)
+        const page = await jar.submit('/account/security', '/account/security/identities/corp')
+        const { back } = comingFrom('corp', (await jar.open(placeIn(page))).to!)
+        const place = back({ claims: { sub: crypto.randomUUID(), email: newAddress() } })
+        return ['identity.linked', () => jar.open(place)]
+      },
+    ],
+    [
+      'a consent',
+      'oauth_grants',
+      async (ada, by) => {
+        const browser = await openBrowser(by, ada)
+        const { search } = await begin(await addApp(by), { scope: 'openid' })
+        return ['consent.given', () => authorize(browser, search)]
+      },
+    ],
+  ]
+
+  test.each(ADDITIONS)('%s', async (_what, table, add) => {
+    const ada = await verified()
+    const own = upstreams()
+    const [action, request] = await add(ada, openApi({ ...withProviders(), ...own.bindings }))
+    if (table !== 'identities') await addPasskey(api, ada)
+    if (table === 'recovery_codes') await addRecoveryCodes(api, ada.id)
+    const theirs = async () => (await api.sql(`SELECT * FROM ${table} WHERE user_id = ?`, [ada.id])).length
+    const before = action === 'factor.added' ? await theirs() : 0
+    const { wasHeld } = await own.between(request, () => ask(ada, newAddress()), { only: action })
+    expect(wasHeld).toBe(true)
+    expect(await api.historyOf(ada.id)).toContain(action)
+    const notices = await api.mailsTo(ada.email)
+    const { token } = notices.map(linkIn).find(({ url }) => url.pathname.includes('undo_email_change'))!
+    expect(await undo(token)).toBe(204)
+    expect(await theirs()).toBe(table === 'passkeys' ? before : 0)
+  })
+
+  test('or its own link does, if that is followed first', async () => {
+    const ada = await verified()
+    const own = upstreams()
+    const [action, request] = await ADDITIONS[1]![2](ada, openApi(own.bindings))
+    await addPasskey(api, ada)
+    await own.between(request, () => ask(ada, newAddress()), { only: action })
+    const body = { token: (await newest(ada.email)).token }
+    expect((await api.send('POST', '/v1/auth/disown_factor', { body })).body).toEqual({ factor: 'removed' })
+    expect(await api.sql('SELECT * FROM factors WHERE user_id = ?', [ada.id])).toEqual([])
+  })
+
+  test('but not what was added before it, whose own link stays valid', async () => {
+    const ada = await verified()
+    await addPasskey(api, ada)
+    const [, add] = await ADDITIONS[0]![2](ada, api)
+    const own = upstreams()
+    const body = { new_email: newAddress(), current_password: PASSWORD }
+    const change = () =>
+      openApi(own.bindings).send('POST', '/v1/auth/change_email', { token: ada.token, body })
+    const { wasHeld } = await own.between(change, add, { only: 'email.change_requested' })
+    expect(wasHeld).toBe(true)
+    const linkTo = async (path: string) =>
+      (await api.mailsTo(ada.email)).map(linkIn).find(({ url }) => url.pathname.includes(path))!.token
+    expect(await undo(await linkTo('undo_email_change'))).toBe(204)
+    const names = () => api.sql('SELECT name FROM passkeys WHERE user_id = ? ORDER BY id', [ada.id])
+    expect(await names()).toEqual([{ name: 'Laptop' }, { name: 'Thief' }])
+    const disowned = await api.send('POST', '/v1/auth/disown_factor', {
+      body: { token: await linkTo('disown') },
+    })
+    expect([disowned.status, disowned.body]).toEqual([200, { factor: 'removed' }])
+    expect(await names()).toEqual([{ name: 'Laptop' }])
+  })
 })

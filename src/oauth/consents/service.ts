@@ -6,6 +6,7 @@ import type { Resources } from '../../context.ts'
 import { build, insertWhere, type RowsOf, rowExists } from '../../database/statements.ts'
 import type { List } from '../../http/pagination.ts'
 import { Refusal } from '../../http/problem.ts'
+import { addedAt } from '../../links/service.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
 import { hasAll, isOffline } from '../../sessions/client-tokens.ts'
 import { invalidToken } from '../../sessions/errors.ts'
@@ -49,13 +50,14 @@ export function consenting(
   } as const
   const isDone = rowExists(activityLogs, event.id)
   const isThis = and(eq(oauthGrants.user_id, actor.sub), eq(oauthGrants.client_id, client.id))
+  const updated_at = addedAt(actor.sub, now)
   const row = {
     id: uuidv7(),
     user_id: actor.sub,
     client_id: client.id,
     scopes: '[]',
     created_at: now,
-    updated_at: now,
+    updated_at,
   }
   const merged = sql`(SELECT json_group_array(value) FROM (SELECT value FROM json_each(${oauthGrants.scopes})
     UNION SELECT value FROM json_each(${JSON.stringify(scopes)})))`
@@ -71,7 +73,7 @@ export function consenting(
       grant: insertWhere(oauthGrants, row, isDone, ['user_id', 'client_id']),
       scopes: build
         .update(oauthGrants)
-        .set({ scopes: merged, updated_at: now, ...(document !== undefined && { document }) })
+        .set({ scopes: merged, updated_at, ...(document !== undefined && { document }) })
         .where(and(isThis, isDone)),
       verdict: sql<{ is_done: 0 | 1; has_room: 0 | 1 }>`SELECT ${isDone} AS is_done,
         ${document === undefined ? sql`1` : hasRoom(actor.sub, client.id)} AS has_room`,
