@@ -11,6 +11,7 @@ import { accountRoutes } from './account/routes.tsx'
 import { activityRoutes } from './activity/routes.ts'
 import { apiKeyRoutes } from './api-keys/routes.ts'
 import { emailCodeRoutes } from './auth/methods/email-code-routes.ts'
+import { reauthenticationRoutes } from './auth/reauthentication/routes.ts'
 import { authRoutes } from './auth/routes.ts'
 import { bulkRoutes } from './bulk/routes.ts'
 import { ConfigError, configOf } from './config/main.ts'
@@ -164,6 +165,7 @@ const routes = new Hono<AppEnv>()
   .use(withResources)
   .use('/v1/auth/*', limitByNetwork)
   .route('/v1/auth', authRoutes)
+  .route('/v1/auth', reauthenticationRoutes)
   .route('/v1/auth/login/email_code', emailCodeRoutes)
   .route('/v1/auth', mailRoutes)
   .route('/v1/auth/factors', factorRoutes)

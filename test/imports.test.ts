@@ -66,9 +66,20 @@ test('Folders only import from lower layers, not from others in the same layer',
   expect(imports.filter((one) => !isAllowed(one)).map(({ from, to }) => `${from} → ${to}`)).toEqual([])
 })
 
-test('Routes are imported by app.ts alone', () => {
+test('Routes are imported by app.ts and other routes alone', () => {
   const byOthers = imports.filter(({ from, to }) => isRoutes(to) && from !== 'app.ts' && !isRoutes(from))
   expect(byOthers.map(({ from, to }) => `${from} → ${to}`)).toEqual([])
+})
+
+test('A session begins only with a login or, for an app, under one', () => {
+  const saying = (words: RegExp) => files.filter((file) => words.test(textOf(file))).sort()
+  expect(saying(/(?<!function )\bbeginSession\(/)).toEqual([
+    'auth/start-session.ts',
+    'oauth/tokens/redeem.ts',
+  ])
+  expect(saying(/\binsert(?:Where)?\(\s*sessions\b|INTO (?:sessions\b|\$\{sessions\})/i)).toEqual([
+    'sessions/service.ts',
+  ])
 })
 
 test('No files import each other in a cycle', () => {

@@ -10,17 +10,13 @@ import {
 import { challengeSpent } from '../challenges/errors.ts'
 import { CHALLENGE_LIFETIME, MAX_TRIES } from '../challenges/service.ts'
 import type { AppEnv } from '../context.ts'
-import { invalidSecondFactor, wrongCode } from '../factors/errors.ts'
+import { invalidSecondFactor } from '../factors/errors.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation } from '../http/operation.ts'
 import { answerList } from '../http/pagination.ts'
 import { precondition } from '../http/precondition.ts'
 import { tooManyRequests } from '../http/problem.ts'
 import { idempotent } from '../idempotency/service.ts'
-import { invalidLink } from '../links/errors.ts'
-import { MailRequested } from '../links/schemas.ts'
-import { mailNotConfigured } from '../mail/errors.ts'
-import { invalidPasskey } from '../passkeys/errors.ts'
 import { PasskeyOptions } from '../passkeys/schemas.ts'
 import { wrongPassword } from '../passwords/errors.ts'
 import { changePassword } from '../recovery/change-password.ts'
@@ -34,28 +30,18 @@ import {
   challengeUnavailable,
   tooManyAttempts as tooManyAttemptsProblem,
 } from '../throttle/errors.ts'
-import {
-  addressNotVerified,
-  emailTaken,
-  signupBlocked,
-  signupDomainRefused,
-  writeConflict,
-} from '../users/errors.ts'
+import { emailTaken, signupBlocked, signupDomainRefused, writeConflict } from '../users/errors.ts'
 import { toUser } from '../users/schemas.ts'
 import * as errors from './errors.ts'
 import { answerSignedIn, noCookieForOthers } from './keep-signed-in.ts'
 import { logIn } from './login.ts'
 import { endMySession, logOut, logOutAll } from './logout.ts'
 import { beginPasskeyLogin, provePasskey } from './passkey-login.ts'
-import { requestMailedProof } from './reauthentication/mailed-proof.ts'
-import { beginReauthentication, freshAccessToken, reauthenticate } from './reauthentication/reauthenticate.ts'
 import { refresh } from './refresh.ts'
 import {
   LogIn,
   LogInForm,
   PasskeyLogIn,
-  Reauthenticate,
-  ReauthenticatedOrCookie,
   Refresh,
   RefreshForm,
   SecondFactor,
@@ -263,65 +249,6 @@ export const authRoutes = new Hono<AppEnv>()
       moveSessionCookie(c, { turn: session.turn, epoch: user.token_epoch })
       rememberDevice(c, deviceToken)
       return c.json({ user: toUser(user) })
-    },
-  )
-  .post(
-    '/reauthenticate/options',
-    operation({
-      id: 'beginReauthentication',
-      tag,
-      summary: 'What a browser needs to prove again who you are with a passkey',
-      description: 'Counts only in this session.',
-      responses: { 200: PasskeyOptions },
-    }),
-    endsTheft,
-    signedInToEnrol,
-    async (c) => {
-      const { challenge_id, options } = await beginReauthentication(c.var, c.var.actor)
-      return c.json({ challenge_id, options })
-    },
-  )
-  .post(
-    '/reauthenticate/mail_code',
-    operation({
-      id: 'requestMailedProof',
-      tag,
-      summary: 'Mail a code that proves again who you are',
-      description: 'Only where there is neither a password nor a passkey. Counts only in this session.',
-      responses: { 202: MailRequested },
-      problems: [errors.otherProofNeeded, addressNotVerified, mailNotConfigured, tooManyAttempts],
-    }),
-    endsTheft,
-    signedInToEnrol,
-    async (c) => c.json(await requestMailedProof(c.var, c.var.actor), 202),
-  )
-  .post(
-    '/reauthenticate',
-    operation({
-      id: 'reauthenticate',
-      tag,
-      summary: 'Prove again who you are: an access token that counts as a recent login',
-      description: 'Only that token does: a refresh gives one with the time of the login.',
-      responses: { 200: ReauthenticatedOrCookie },
-      problems: [
-        wrongPassword,
-        wrongCode,
-        invalidPasskey,
-        invalidLink,
-        errors.otherProofNeeded,
-        () => errors.factorNeededAgain(['totp', 'recovery_code']),
-        tooManyAttempts,
-      ],
-    }),
-    endsTheft,
-    signedInToEnrol,
-    body(Reauthenticate),
-    limitHashing,
-    async (c) => {
-      const proven = await reauthenticate(c.var, c.var.actor, c.var.body)
-      if (c.var.actor.turn === undefined) return c.json(await freshAccessToken(c.var, c.var.actor, proven))
-      moveSessionCookie(c, { turn: proven.turn, auth_time: Math.floor(proven.provedAt / 1000) })
-      return c.json({ user: toUser(proven.user) })
     },
   )
   .get(

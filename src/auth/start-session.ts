@@ -3,14 +3,7 @@ import { type Amr, amrOf, isTwofold, type Proof } from '../access/assurance.ts'
 import { record } from '../activity/service.ts'
 import { CHALLENGE_SECONDS, makeChallenge } from '../challenges/service.ts'
 import type { Resources } from '../context.ts'
-import {
-  build,
-  databaseNow,
-  type Given,
-  insertWhere,
-  rowExists,
-  type Statement,
-} from '../database/statements.ts'
+import { build, databaseNow, rowExists, type Statement } from '../database/statements.ts'
 import { accountHasFactor, type FactorState, hasFactor, methodsOf } from '../factors/state.ts'
 import { type AppError, Refusal } from '../http/problem.ts'
 import { oneTimeTokens } from '../links/models.ts'
@@ -22,7 +15,7 @@ import { accessTokenSeconds, lifetimeOf, SHORT_MS } from '../sessions/lifetimes.
 import { type Session, sessions } from '../sessions/models.ts'
 import { publishDoubts } from '../sessions/near.ts'
 import { makeRefreshToken } from '../sessions/refresh-tokens.ts'
-import { revokeSurplusSessions, sessionDefaults } from '../sessions/service.ts'
+import { beginSession, revokeSurplusSessions } from '../sessions/service.ts'
 import type { KnownDevice } from '../throttle/devices.ts'
 import { MAX_FAILURES_IN_A_ROW, NO_FAILURES } from '../throttle/service.ts'
 import { endDisabling } from '../users/change.ts'
@@ -76,8 +69,8 @@ export interface Used {
 }
 
 /**
- * The one place where a session begins, on condition that the user is still as they were at the time of the
- * proof: the same address and password, confirmed where that is required, with the same epoch, and active.
+ * The one place where a login's session begins, on condition that the user is still as they were at the time of
+ * the proof: the same address and password, confirmed where that is required, with the same epoch, and active.
  * Here it is decided whether the proof is enough: an account with a factor needs two.
  *
  * @throws 403 `second_factor_required`, and no session has begun.
@@ -94,18 +87,13 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
   if (hasFactor(proven.factors) && !isTwofold(amr)) throw await askForSecondFactor(resources, proven)
   const lifetimeMs =
     keeping.cookie && keeping.remember === false ? Math.min(SHORT_MS, absoluteMs) : absoluteMs
-  const session = {
-    ...sessionDefaults(resources, row.id),
-    idle_expires_at: sql`${databaseNow} + ${Math.min(idleMs, lifetimeMs)}`,
-    expires_at: sql`${databaseNow} + ${lifetimeMs}`,
-    proved_at: proven.provenAt ?? null,
-    amr: JSON.stringify(amr),
-    parent_id: null,
-    client_id: null,
-    client_epoch: null,
-    scope: null,
-    resource: null,
-  } satisfies Given<Session>
+  const session = beginSession(resources, {
+    userId: row.id,
+    idleEnd: sql`${databaseNow} + ${Math.min(idleMs, lifetimeMs)}`,
+    end: sql`${databaseNow} + ${lifetimeMs}`,
+    provedAt: proven.provenAt ?? null,
+    amr,
+  })
   const isStarted = rowExists(sessions, session.id)
   const isThisUser = and(eq(users.id, row.id), isStarted)
   const event = {
@@ -124,9 +112,7 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
     begun: [begun],
   } = await db.writeBatch(
     {
-      session: insertWhere(
-        sessions,
-        session,
+      session: session.insert(
         sql.join(
           [
             sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsProven(resources, row)})`,

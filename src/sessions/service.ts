@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
-import { build, databaseNow, rowExists } from '../database/statements.ts'
+import { build, databaseNow, type Given, insertWhere, rowExists } from '../database/statements.ts'
 import type { List } from '../http/pagination.ts'
 import { Refusal } from '../http/problem.ts'
 import { selectIsOwed } from '../oauth/models.ts'
@@ -34,22 +34,45 @@ export type RevokedReason =
   | 'consent_withdrawn'
   | 'role_changed'
 
-/** What every session begins with, a user's own or an app's. */
-export const sessionDefaults = ({ origin }: Pick<Resources, 'origin'>, userId: string) => ({
-  id: newSessionId(userId),
-  user_id: userId,
-  counter: 0,
-  rotated_at: databaseNow,
-  created_at: databaseNow,
-  last_seen_at: databaseNow,
-  revoked_at: null,
-  revoked_reason: null,
-  ip: origin.ip,
-  user_agent: origin.userAgent,
-  country: origin.country,
-  turn: 0,
-  repeated_at: null,
-})
+interface NewSession {
+  userId: string
+  /** When it ends unused, and in any case (epoch ms of the database's clock). */
+  idleEnd: SQL
+  end: SQL
+  provedAt: number | null
+  amr: readonly string[]
+  /** For an app's session: what it may do, and under which session of the user. */
+  ofApp?: Pick<SessionRow, 'parent_id' | 'client_id' | 'client_epoch' | 'scope' | 'resource'>
+}
+const OWN = { parent_id: null, client_id: null, client_epoch: null, scope: null, resource: null }
+
+/**
+ * A session that is about to begin, and what inserts it on a condition. A login's session begins only in
+ * auth/start-session.ts, an app's session under it in oauth/tokens/redeem.ts.
+ */
+export function beginSession({ origin }: Pick<Resources, 'origin'>, given: NewSession) {
+  const row = {
+    id: newSessionId(given.userId),
+    user_id: given.userId,
+    counter: 0,
+    rotated_at: databaseNow,
+    created_at: databaseNow,
+    last_seen_at: databaseNow,
+    idle_expires_at: given.idleEnd,
+    expires_at: given.end,
+    revoked_at: null,
+    revoked_reason: null,
+    ip: origin.ip,
+    user_agent: origin.userAgent,
+    country: origin.country,
+    turn: 0,
+    proved_at: given.provedAt,
+    amr: JSON.stringify(given.amr),
+    repeated_at: null,
+    ...(given.ofApp ?? OWN),
+  } satisfies Given<SessionRow>
+  return { id: row.id, insert: (condition: SQL) => insertWhere(sessions, row, condition) }
+}
 
 /** Ends sessions in the database. Their rows stay until clean-up, for the history. */
 export const revokeSessions = (now: number, reason: RevokedReason, which: SQL | undefined) =>

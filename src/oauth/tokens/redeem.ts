@@ -2,13 +2,13 @@ import { and, eq, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { record } from '../../activity/service.ts'
 import type { Resources } from '../../context.ts'
-import { build, databaseNow, type Given, insertWhere, rowExists } from '../../database/statements.ts'
+import { build, databaseNow, insertWhere, rowExists } from '../../database/statements.ts'
 import { Refusal } from '../../http/problem.ts'
 import { hasAll, roleMayUse, scopesOfResource } from '../../sessions/client-tokens.ts'
 import { lifetimeOf } from '../../sessions/lifetimes.ts'
 import { type Session, sessions } from '../../sessions/models.ts'
 import { publishDoubts, whileDoubting } from '../../sessions/near.ts'
-import { revokeSessions, sessionDefaults } from '../../sessions/service.ts'
+import { beginSession, revokeSessions } from '../../sessions/service.ts'
 import { type Role, userIsActive, users } from '../../users/models.ts'
 import type { Code } from '../codes.ts'
 import { invalidGrant } from '../errors.ts'
@@ -52,19 +52,20 @@ export async function redeem(
   const ofParent = sql`(SELECT expires_at FROM ${sessions} WHERE id = ${code.parentId})`
   // A session that may outlive the user's own lasts as long as a new login would.
   const end = scopes.includes('offline_access') ? sql`${databaseNow} + ${absoluteMs}` : ofParent
-  const session = {
-    ...sessionDefaults(resources, code.userId),
-    idle_expires_at: sql`min(${databaseNow} + ${idleMs}, ${end})`,
-    expires_at: end,
-    proved_at: code.authTime * 1000,
-    amr: JSON.stringify(code.amr),
-    parent_id: code.parentId,
-    client_id: client.id,
-    client_epoch: client.epoch,
-    scope: code.scope,
-    resource: code.resource ?? null,
-  } satisfies Given<Session>
-  const { id } = session
+  const { id, insert } = beginSession(resources, {
+    userId: code.userId,
+    idleEnd: sql`min(${databaseNow} + ${idleMs}, ${end})`,
+    end,
+    provedAt: code.authTime * 1000,
+    amr: code.amr,
+    ofApp: {
+      parent_id: code.parentId,
+      client_id: client.id,
+      client_epoch: client.epoch,
+      scope: code.scope,
+      resource: code.resource ?? null,
+    },
+  })
   const isStarted = rowExists(sessions, id)
   const event = {
     action: 'session.started',
@@ -77,7 +78,7 @@ export async function redeem(
     AND revoked_at IS NULL AND idle_expires_at > ${databaseNow} ORDER BY id DESC LIMIT 100 OFFSET ${MAX_SESSIONS_PER_CLIENT}`
   const { begun, used, evicted } = await db.writeBatch(
     {
-      session: insertWhere(sessions, session, mayRedeem(client, code, now)),
+      session: insert(mayRedeem(client, code, now)),
       code: insertWhere(oauthCodes, { id: code.id, session_id: id }, isStarted),
       history: record(resources, event, isStarted),
       surplus: revokeSessions(now, 'too_many', sql`${sessions.id} IN (${surplus})`),
