@@ -164,6 +164,26 @@ test('HX2: a changed role, disabling, enabling, deleting and restoring are repor
   ])
 })
 
+test('HX2: whoever is disabled until a time is told that time, also when another one is set', async () => {
+  const [ada, grace] = [await proved(), await proved({ locale: 'de' })]
+  const told = async ({ email }: { email: string }) =>
+    (await api.mailsTo(email)).map(({ text }) => text).reverse()
+  const disable = ({ id }: { id: string }, until?: string) =>
+    post(admin, `/v1/users/${id}/disable`, { reason: 'left', ...(until && { until }) })
+  await disable(ada)
+  await disable(ada, '2099-03-01T09:05:00Z')
+  await disable(ada, '2099-02-01T23:30:00Z')
+  await disable(grace, '2099-03-01T09:05:00Z')
+  expect(await told(ada)).toEqual([
+    expect.stringContaining('nobody can sign in to it, and'),
+    expect.stringContaining('nobody can sign in to it until 1 March 2099, 09:05 UTC, and'),
+    expect.stringContaining('nobody can sign in to it until 1 February 2099, 23:30 UTC, and'),
+  ])
+  expect(await told(grace)).toEqual([
+    expect.stringContaining('kann sich bis zum 1. März 2099, 09:05 Uhr (UTC), darin anmelden'),
+  ])
+})
+
 test('HX5, AZ5: no higher role can be given before the address is proved', async () => {
   const squatter = await proved({ email_verified_at: null })
   const ada = await proved()

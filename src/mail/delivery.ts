@@ -14,7 +14,7 @@ import { mailboxOf } from '../values/email.ts'
 import { timeOfId } from '../values/ids.ts'
 import { KINDS, type Kind, type MailKind } from './kinds.ts'
 import { type OutboxMail, outbox, UNKNOWN } from './models.ts'
-import { render } from './render.ts'
+import { momentOf, render } from './render.ts'
 import { MailRefused, NO_ANSWER, type Send } from './sending.ts'
 import { repeatable, repeatableHost } from './text.ts'
 import { mailTextsIn } from './texts/index.ts'
@@ -240,12 +240,14 @@ function write({ config }: Resources, mail: Owed) {
   const texts = mailTextsIn(mail.language)
   const members = membersOf({ details: detailsIn(mail.details) })
   const address = repeatable(mail.new_email ?? '')
+  const until = Date.parse(String(members?.until))
   const text = texts.mails[mail.kind]({
     organisation: config.ORGANISATION,
     newEmail: address ?? texts.frame.anotherAddress,
     actor: (mail.event_id !== null && address) || null,
     host: repeatableHost(members?.host) ?? null,
     what: members?.reason === 'resumed' ? members.reason : mail.action,
+    until: Number.isNaN(until) ? null : momentOf(texts, until),
   })
   const asked = isAsked ? { at: mail.created_at, country: mail.country, device: mail.device } : undefined
   // There is a page for it only on our own host.

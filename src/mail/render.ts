@@ -2,7 +2,7 @@ import { html } from 'hono/html'
 import { CODE_LIFETIME_MS } from '../links/service.ts'
 import { inWords } from '../values/durations.ts'
 import { toTime } from '../values/ids.ts'
-import type { Asked, MailText } from './text.ts'
+import type { Asked, MailText, Moment } from './text.ts'
 import type { MailTexts } from './texts/index.ts'
 
 export interface Rendered {
@@ -48,19 +48,22 @@ ${small.map((line) => html`<p style="color:#6b6b70">${line}</p>`)}
 
 /** When a mail was asked for, or when its event happened; from where, and with what. */
 function sentenceOf(texts: MailTexts, asked: Asked, happened = texts.frame.asked): string {
-  const { language, frame } = texts
-  const [date, time] = toTime(asked.at).split('T') as [string, string]
+  const { frame } = texts
+  return frame.occasion({
+    happened,
+    ...momentOf(texts, asked.at),
+    country: asked.country === null ? undefined : countryName(texts, asked.country),
+    device: asked.device === null ? undefined : deviceName(texts, asked.device),
+  })
+}
+
+export function momentOf({ language }: MailTexts, at: number): Moment {
+  const [date, time] = toTime(at).split('T') as [string, string]
   const day = new Date(`${date}T00:00:00Z`).toLocaleDateString(language === 'en' ? 'en-GB' : language, {
     dateStyle: 'long',
     timeZone: 'UTC',
   })
-  return frame.occasion({
-    happened,
-    day,
-    time: time.slice(0, 5),
-    country: asked.country === null ? undefined : countryName(texts, asked.country),
-    device: asked.device === null ? undefined : deviceName(texts, asked.device),
-  })
+  return { day, time: time.slice(0, 5) }
 }
 
 function countryName({ language, frame }: MailTexts, code: string): string {

@@ -8,6 +8,14 @@ interface About {
   host: string | null
   /** Which of several events a kind of mail reports: `resumed`, or an action of the history. */
   what: string | null
+  /** When the account's disabling ends; null if it does not. */
+  until: Moment | null
+}
+
+/** A time in UTC, as a mail in some language writes it. */
+export interface Moment {
+  day: string
+  time: string
 }
 
 /** When (epoch ms) and from where a mail was asked for, in mails that are asked for. */
@@ -31,10 +39,8 @@ export interface MailText {
 export type Write = (about: About) => MailText
 
 /** What happened, when and how, in the mail's language: its last line. */
-export interface Occasion {
+export interface Occasion extends Moment {
   happened: string
-  day: string
-  time: string
   country: string | undefined
   device: string | undefined
 }

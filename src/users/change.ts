@@ -196,7 +196,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
   const isDone = rowExists(activityLogs, event.id)
   const isThis = and(eq(users.id, row.id), isDone)
   const askedMail = asked?.enqueue(isDone)
-  const mails = [...(askedMail ? [askedMail] : []), ...(change.mails?.(isDone) ?? [])]
+  const mails = [...(askedMail ? [askedMail] : []), ...(change.mails?.(isDone, event.id) ?? [])]
   const changesRole = (change.set.role ?? row.role) !== row.role
   const way = freeAddress(resources, by.actorId, row, change, isDone)
   const batch = {

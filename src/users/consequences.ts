@@ -75,7 +75,7 @@ export interface Change {
   /** A mail that the user requests; if that is one too many, the change is refused (429). */
   asksFor?: AskedFor
   /** Mails that the change owes; they are sent once it is made. */
-  mails?: (isDone: SQL) => readonly OwedMail[]
+  mails?: (isDone: SQL, eventId: string) => readonly OwedMail[]
   /** Other statements of the change. Those that must not run without it are conditional on `isDone`. */
   alsoWrite?: (isDone: SQL) => readonly Statement[]
 }

@@ -74,6 +74,7 @@ describe('A user who has chosen German gets German mails', () => {
       actor: null,
       host: null,
       what: null,
+      until: null,
     }
     const [english, ours] = [mailTextsIn('en'), mailTextsIn('de')].map(({ mails }) => mails[kind](about))
     expect(mail.subject).toBe(ours!.subject)

@@ -127,7 +127,14 @@ test('IV6: what people type is one line of text in a mail, whatever it looks lik
   // An address that is not plain is not repeated at all: see counted.test.ts.
   const newEmail = 'a\r\nBcc: x@elsewhere.test <img src=x onerror=alert(1)>'
   const texts = mailTextsIn('en')
-  const about = { organisation: 'A\r\nBcc: y <b>', newEmail, actor: null, host: null, what: null }
+  const about = {
+    organisation: 'A\r\nBcc: y <b>',
+    newEmail,
+    actor: null,
+    host: null,
+    what: null,
+    until: null,
+  }
   const mail = render(texts, texts.mails.email_change_requested(about))
   expect(mail.subject).toBe('Your e-mail address at A Bcc: y <b> is being changed')
   expect(mail.text.split('\n').some((line) => line.startsWith('Bcc:'))).toBe(false)

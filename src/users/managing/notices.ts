@@ -6,8 +6,8 @@ import type { Acting } from '../change.ts'
 import type { AskedFor, OwedMail } from '../consequences.ts'
 import { type User, users } from '../models.ts'
 
-/** Makes a mail that a change owes, given the condition that the change is made. */
-export type Notice = (isDone: SQL) => OwedMail
+/** Makes a mail that a change owes, given the condition that the change is made, and its row of history. */
+export type Notice = (isDone: SQL, eventId: string) => OwedMail
 
 /** At most this many administrators are told of one change. */
 const MOST_ADMINS_TOLD = 100
@@ -40,7 +40,9 @@ export function noticeTo(
 ): Notice[] {
   if (user.email_verified_at === null) return []
   const told = openNotices(acting, kind, acting.actor?.sub ?? 'the operator', user.id)
-  return [(isDone) => enqueueNotice(acting, kind, user, isDone, { told })]
+  // Only this text takes something from the row of history: until when.
+  const eventOf = (id: string) => (kind === 'account_disabled' ? { event: { id, actorId: null } } : {})
+  return [(isDone, eventId) => enqueueNotice(acting, kind, user, isDone, { told, ...eventOf(eventId) })]
 }
 
 /**
@@ -53,7 +55,8 @@ export function closingNotice(resources: Resources, row: User): Notice[] {
 }
 
 /** Converts notices into the `mails` of a change. */
-export const toMails = (notices: Notice[]) => (isDone: SQL) => notices.map((notice) => notice(isDone))
+export const toMails = (notices: Notice[]) => (isDone: SQL, eventId: string) =>
+  notices.map((notice) => notice(isDone, eventId))
 
 /**
  * Tells that somebody else changed the address of an account. The old address gets a link to undo it or, if

@@ -18,10 +18,10 @@ export const account: typeof English = {
     ],
     button: 'Mein Konto öffnen',
   }),
-  account_disabled: ({ organisation }) => ({
+  account_disabled: ({ organisation, until }) => ({
     subject: `Dein Konto bei ${organisation} wurde gesperrt`,
     paragraphs: [
-      `Jemand aus der Verwaltung von ${organisation} hat dein Konto gesperrt: Niemand kann sich mehr darin anmelden, und alle Geräte wurden abgemeldet.`,
+      `Jemand aus der Verwaltung von ${organisation} hat dein Konto gesperrt: Niemand kann sich ${until ? `bis zum ${until.day}, ${until.time} Uhr (UTC),` : 'mehr'} darin anmelden, und alle Geräte wurden abgemeldet.`,
       'Wenn du nicht weißt, warum, frag dort nach.',
     ],
   }),

@@ -18,10 +18,10 @@ export const account = {
     ],
     button: 'Open my account',
   }),
-  account_disabled: ({ organisation }) => ({
+  account_disabled: ({ organisation, until }) => ({
     subject: `Your account at ${organisation} was disabled`,
     paragraphs: [
-      `Somebody who manages accounts at ${organisation} has disabled yours: nobody can sign in to it, and every device was signed out.`,
+      `Somebody who manages accounts at ${organisation} has disabled yours: nobody can sign in to it${until ? ` until ${until.day}, ${until.time} UTC` : ''}, and every device was signed out.`,
       'If you do not know why, ask whoever runs it.',
     ],
   }),
