@@ -224,6 +224,22 @@ describe('Apps', () => {
     expect(wrong.body.code).toBe('invalid_input')
   })
 
+  test('a change that changes nothing leaves no row of history, nor another version', async () => {
+    const { client_id } = (await create()).body
+    const path = `/v1/oauth_clients/${client_id}`
+    const change = { name: 'Notes', scopes: ['openid'], allowed_roles: ['manager'] }
+    const ask = (body: object) => api.send('PATCH', path, { token: admin.token, body })
+    const changed = await ask(change)
+    const before = await dump(api)
+    for (const body of [change, { name: 'Notes' }]) {
+      const again = await ask(body)
+      expect([again.status, again.body]).toEqual([200, changed.body])
+    }
+    expect(await dump(api)).toEqual(before)
+    expect((await ask({ name: 'Wiki' })).body).toMatchObject({ name: 'Wiki', scopes: ['openid'] })
+    expect(await rowOf(client_id)).toMatchObject({ version: 3 })
+  })
+
   test('a secret is replaced with an overlap, or at once if it was stolen', async () => {
     const { body: app } = await create()
     const path = `/v1/oauth_clients/${app.client_id}/secret`

@@ -13,7 +13,7 @@ import { assertCallable } from '../../http/outbound.ts'
 import { versionMismatch } from '../../http/precondition.ts'
 import { invalidInput } from '../../http/problem.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
-import { whileDoubting } from '../../sessions/near.ts'
+import { publishDoubts, whileDoubting } from '../../sessions/near.ts'
 import { type Authority, byActor } from '../../users/change.ts'
 import { writeConflict } from '../../users/errors.ts'
 import { timeOfId, toTime } from '../../values/ids.ts'
@@ -179,7 +179,7 @@ interface ClientChange {
 function changeClient(
   resources: Resources & { actor: Claims },
   id: string,
-  decide: (row: ClientRow) => ClientChange,
+  decide: (row: ClientRow) => ClientChange | undefined,
 ): Promise<ClientRow | undefined> {
   requireRecentLogin(resources.actor, resources.now)
   return changeClientBy(resources, byActor(resources.actor, resources.now), id, decide)
@@ -187,17 +187,26 @@ function changeClient(
 
 /**
  * Reads, decides, and writes on the condition that nothing has changed since; starts again if something has.
+ * If there is nothing to change, nothing is written.
  */
 async function changeClientBy(
   resources: Resources,
   by: Authority,
   id: string,
-  decide: (row: ClientRow) => ClientChange,
+  decide: (row: ClientRow) => ClientChange | undefined,
 ): Promise<ClientRow | undefined> {
   for (let round = 0; round < MAX_ROUNDS; round++) {
     // A lagging replica would only repeat what it has answered before.
     const row = await requireClient(resources, id, { ofPrimary: round > 0 })
-    const { action, change, alsoWrite, resources: owned = [] } = decide(row)
+    const decided = decide(row)
+    if (!decided) {
+      // A lagging replica may show the row as it was before somebody else's change.
+      if (round === 0) continue
+      // Whoever made the last change perhaps could not tell Redis.
+      await publishDoubts(resources, { clients: [id] })
+      return row
+    }
+    const { action, change, alsoWrite, resources: owned = [] } = decided
     const free = areFree(id, owned)
     const event = eventOf(action, by, row)
     const isDone = rowExists(activityLogs, event.id)
@@ -219,6 +228,9 @@ async function changeClientBy(
   }
   throw writeConflict()
 }
+
+const isAsStored = (row: ClientRow, set: Partial<ClientRow>) =>
+  Object.entries(set).every(([name, value]) => row[name as keyof ClientRow] === value)
 
 const moved = (now: number) => ({ updated_at: now, version: sql`${oauthClients.version} + 1` })
 
@@ -243,13 +255,15 @@ export async function updateClient(
     assertElsewhere(resources, input.resources)
     const owner = takesOver && settings.grants.includes('client_credentials') ? { owner_id: actor.sub } : {}
     const keys = input.jwks ? { secret_by: actor.sub } : {}
+    const set = { ...columnsOf(settings), ...owner, ...keys }
+    if (isAsStored(current, set)) return undefined
     return {
       action: 'client.updated',
       resources: settings.resources,
       change: (isThis) =>
         build
           .update(oauthClients)
-          .set({ ...columnsOf(settings), ...owner, ...keys, ...moved(now) })
+          .set({ ...set, ...moved(now) })
           .where(isThis),
     }
   })
@@ -263,14 +277,19 @@ export async function setScopes(
   id: string,
   scopes: CreateClient['scopes'],
 ): Promise<void> {
-  await changeClientBy(resources, by, id, () => ({
-    action: 'client.updated',
-    change: (isThis) =>
-      build
-        .update(oauthClients)
-        .set({ scopes: JSON.stringify(scopes), ...moved(resources.now) })
-        .where(isThis),
-  }))
+  const set = { scopes: JSON.stringify(scopes) }
+  await changeClientBy(resources, by, id, (current) =>
+    isAsStored(current, set)
+      ? undefined
+      : {
+          action: 'client.updated',
+          change: (isThis) =>
+            build
+              .update(oauthClients)
+              .set({ ...set, ...moved(resources.now) })
+              .where(isThis),
+        },
+  )
 }
 
 /**
