@@ -35,8 +35,9 @@ export async function signUp(
   const { config, send } = resources
   if (config.SIGNUP === 'closed') throw signupClosed()
   assertMaySignUp(resources, input.email)
-  await assertMayAsk(resources, input, request)
+  const { mayBeTaken } = await assertMayAsk(resources, input, request)
   await assertHuman(resources, input)
+  if (mayBeTaken) await refuseTaken(resources, input)
 
   const row = await makeUserRow(resources, { ...input, role: 'user' })
   const { email_normalized: emailNormalized } = row
@@ -95,22 +96,46 @@ export async function signUp(
 /**
  * Refuses a blocked address, or one with no mail left, before the hash. Otherwise a neighbour could use up
  * the hashes of the network and of the isolate with such requests alone.
+ *
+ * @returns whether a replica says that the address is taken, where the answer may tell it.
  */
 async function assertMayAsk(
   resources: Resources,
   { email }: SignUp,
   request: IdempotentRequest | undefined,
-): Promise<void> {
-  const asked = openMailRequest(resources, { kind: 'verify_email', emailNormalized: normalizeEmail(email) })
+): Promise<{ mayBeTaken: boolean }> {
+  const emailNormalized = normalizeEmail(email)
+  const asked = openMailRequest(resources, { kind: 'verify_email', emailNormalized })
+  const isSecret = resources.config.EMAIL_VERIFICATION === 'required'
   const read = await resources.db.read({
     spent: asked.spent,
     blocked: sql<{ is: 0 | 1 }>`SELECT ${signupIsBlocked(resources, email)} AS "is"`,
+    taken: isSecret ? [] : sql<{ is: 0 | 1 }>`SELECT ${emailIsTaken(emailNormalized)} AS "is"`,
     ...recallOf(request),
   })
   // A request that was answered before gets the same answer.
-  if (keptAnswer(request, read)) return
+  if (keptAnswer(request, read)) return { mayBeTaken: false }
   if (read.blocked[0]!.is) throw signupBlocked()
   asked.assertMayAsk(read.spent)
+  return { mayBeTaken: read.taken?.[0]?.is === 1 }
+}
+
+/**
+ * Refuses a taken address before the hash, and counts the try like any other sign-up. Throws 409 `email_taken`, 429
+ * `too_many_attempts`, unless only a lagging replica says that the address is taken.
+ */
+async function refuseTaken(resources: Resources, { email }: SignUp): Promise<void> {
+  const emailNormalized = normalizeEmail(email)
+  const isTaken = emailIsTaken(emailNormalized)
+  const asked = openMailRequest(resources, { kind: 'verify_email', emailNormalized, isAsked: isTaken })
+  const { mailing, taken } = await resources.db.writeBatch({
+    count: asked.count,
+    mailing: asked.verdict,
+    taken: sql<{ is: 0 | 1 }>`SELECT ${isTaken} AS "is"`,
+  })
+  if (!taken[0]!.is) return
+  asked.assertAllowed(mailing)
+  throw emailTaken()
 }
 
 /**

@@ -1,4 +1,4 @@
-import { and, eq, sql } from 'drizzle-orm'
+import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { outranks } from '../access/permissions.ts'
 import type { Resources } from '../context.ts'
 import { build } from '../database/statements.ts'
@@ -12,7 +12,7 @@ import { emailTaken } from '../users/errors.ts'
 import { emailIsProved, ROLES, type Role, userIsActive, users } from '../users/models.ts'
 import { toUser, type User } from '../users/schemas.ts'
 import { answersForInvitation, isInvitingService } from './inviter.ts'
-import { invitations } from './models.ts'
+import { type Invitation, invitations } from './models.ts'
 import type { AcceptInvitation } from './schemas.ts'
 import { isPending } from './service.ts'
 
@@ -42,6 +42,25 @@ export async function showInvitation(resources: Resources, token: string): Promi
   return subject as InvitationShown
 }
 
+/** A condition: that whoever answers for an invitation could still make it. */
+const inviterStands = (id: string | SQL, now: number) => {
+  const outranksIt = ROLES.map(
+    (role) =>
+      sql`(${invitations.role} = ${role} AND ${users.role} IN ${ROLES.filter((one) => outranks(one, role))})`,
+  )
+  return sql`EXISTS (SELECT 1 FROM ${invitations} LEFT JOIN ${oauthClients} AS service ON ${isInvitingService}
+    JOIN ${users} ON ${answersForInvitation} WHERE ${invitations.id} = ${id}
+    AND (${sql.join(outranksIt, sql` OR `)}) AND ${userIsActive(now)})`
+}
+
+type Standing = Record<'inviter_stands' | 'is_taken', 0 | 1>
+
+/** The columns of `Standing`. */
+const standingOf = (id: string | SQL, now: number) => {
+  const email = sql`(SELECT email_normalized FROM ${invitations} WHERE ${invitations.id} = ${id})`
+  return sql`${inviterStands(id, now)} AS inviter_stands, ${emailIsProved(email)} AS is_taken`
+}
+
 /**
  * Makes the account of an invitation. The mail was read, so the address is confirmed; it does not log in. The
  * invitation is valid while its inviter could still make it: one who was demoted or disabled invites nobody, and
@@ -50,9 +69,21 @@ export async function showInvitation(resources: Resources, token: string): Promi
  * @throws 400 `invalid_link`; 409 `email_taken`; 422 for a weak password.
  */
 export async function acceptInvitation(resources: Resources, input: AcceptInvitation): Promise<User> {
-  const { token, subject: invitation } = await requireToken(resources, 'accept_invitation', input, (id) =>
-    build.select().from(invitations).where(sql`${invitations.id} = ${id}`),
+  const { db, now } = resources
+  const { token, subject: invitation } = await requireToken(
+    resources,
+    'accept_invitation',
+    input,
+    (id) => sql<Invitation & Standing>`SELECT *, ${standingOf(id, now)} FROM ${invitations} WHERE id = ${id}`,
   )
+  if (!invitation.inviter_stands || invitation.is_taken) {
+    // Refused before the hash, unless only a lagging replica says so.
+    const { standing } = await db.readPrimary({
+      standing: sql<Standing>`SELECT ${standingOf(invitation.id, now)}`,
+    })
+    if (!standing[0]!.inviter_stands) throw invalidLink(new Refusal('inviter'))
+    if (standing[0]!.is_taken) throw emailTaken()
+  }
   const row = await makeUserRow(
     resources,
     {
@@ -62,14 +93,10 @@ export async function acceptInvitation(resources: Resources, input: AcceptInvita
       role: invitation.role,
       terms_version: input.terms_version,
     },
-    resources.now,
+    now,
   )
-  const { now } = resources
-  const inviters = ROLES.filter((role) => outranks(role, invitation.role))
-  const inviterStands = sql`EXISTS (SELECT 1 FROM ${invitations} LEFT JOIN ${oauthClients} AS service ON ${isInvitingService}
-    JOIN ${users} ON ${answersForInvitation} WHERE ${invitations.id} = ${invitation.id}
-    AND ${users.role} IN ${inviters} AND ${userIsActive(now)})`
-  const mayAccept = sql`${linkIsLive(token.id)} AND ${inviterStands}
+  const stands = inviterStands(invitation.id, now)
+  const mayAccept = sql`${linkIsLive(token.id)} AND ${stands}
     AND EXISTS (SELECT 1 FROM ${invitations} WHERE ${isPending(invitation.id)})`
   const isTaken = emailIsProved(row.email_normalized)
   const creation = insertUser(resources, row, sql`${mayAccept} AND NOT ${isTaken}`, {
@@ -78,7 +105,7 @@ export async function acceptInvitation(resources: Resources, input: AcceptInvita
     invitation: invitation.id,
   })
   const { isDone } = creation
-  const { verdict, squatter } = await resources.db.writeBatch(
+  const { verdict, squatter } = await db.writeBatch(
     {
       ...creation.statements,
       links: voidTokens(now, ['accept_invitation'], sql`subject_id = ${invitation.id} AND ${isDone}`),
@@ -88,7 +115,7 @@ export async function acceptInvitation(resources: Resources, input: AcceptInvita
         .where(and(eq(invitations.id, invitation.id), isDone)),
       verdict: sql<
         Record<'is_done' | 'may_accept' | 'inviter_stands', 0 | 1>
-      >`SELECT ${isDone} AS is_done, ${mayAccept} AS may_accept, ${inviterStands} AS inviter_stands`,
+      >`SELECT ${isDone} AS is_done, ${mayAccept} AS may_accept, ${stands} AS inviter_stands`,
     },
     isDone,
   )

@@ -242,18 +242,18 @@ export const emailIsTaken = (emailNormalized: string, exceptId?: string): SQL =>
   sql`EXISTS (SELECT 1 ${livingOwner(emailNormalized, exceptId)})`
 
 /** A condition: somebody has this address and does not give way; `givesWay` is one of the two conditions above. */
-export const emailIsHeld = (emailNormalized: string, givesWay: SQL, exceptId?: string): SQL =>
+export const emailIsHeld = (emailNormalized: string | SQL, givesWay: SQL, exceptId?: string): SQL =>
   sql`EXISTS (SELECT 1 ${livingOwner(emailNormalized, exceptId)} AND NOT ${givesWay})`
 
 /** A condition: somebody has this address, and it is proved. */
-export const emailIsProved = (emailNormalized: string, exceptId?: string): SQL =>
+export const emailIsProved = (emailNormalized: string | SQL, exceptId?: string): SQL =>
   emailIsHeld(emailNormalized, isUnproved, exceptId)
 
 /** A condition: somebody has this external id, deleted or not. */
 export const externalIdIsTaken = (externalId: string, exceptId = ''): SQL =>
   sql`EXISTS (SELECT 1 FROM ${users} WHERE external_id = ${externalId} AND id <> ${exceptId})`
 
-const livingOwner = (emailNormalized: string, exceptId?: string) =>
+const livingOwner = (emailNormalized: string | SQL, exceptId?: string) =>
   sql`FROM ${users} WHERE email_normalized = ${emailNormalized} AND deleted_at IS NULL${
     exceptId === undefined ? sql`` : sql` AND id <> ${exceptId}`
   }`

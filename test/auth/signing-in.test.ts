@@ -3,6 +3,7 @@ import type { Tokens } from '../../src/auth/schemas.ts'
 import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/service.ts'
 import { isEmail, normalizeEmail } from '../../src/values/email.ts'
 import { type Answer, openApi, PASSWORD } from '../support/api.ts'
+import { limiter } from '../support/limiter.ts'
 import { freshUpstreams, upstreams } from '../support/upstreams.ts'
 
 const api = openApi()
@@ -43,6 +44,20 @@ test('Signing up with an address that is taken, in any spelling, answers 409 and
     expect([answer.status, answer.body.code]).toEqual([409, 'email_taken'])
   }
   expect(await api.sql('SELECT * FROM users WHERE email_normalized = ?', [ada.email])).toEqual([before])
+  expect(await api.historyOf(ada.id)).toEqual([])
+})
+
+test('No password is hashed for somebody who signs up with an address that is taken, and the try is counted', async () => {
+  const ada = await api.person()
+  const full = openApi({ ...api.bindings, RATE_LIMIT_HASHES: limiter(0), NETWORK_MAILS_PER_HOUR: '2' })
+  const signUp = (email: string) =>
+    full.send('POST', '/v1/auth/signup', {
+      body: { email, password: PASSWORD, name: 'Eve' },
+      ip: '203.0.113.77',
+    })
+  expect((await signUp(`${crypto.randomUUID()}@people.test`)).body.code).toBe('too_many_requests')
+  for (const code of ['email_taken', 'email_taken', 'too_many_attempts'])
+    expect((await signUp(ada.email)).body.code).toBe(code)
   expect(await api.historyOf(ada.id)).toEqual([])
 })
 
