@@ -15,7 +15,7 @@ import { unchangedPassword, wrongPassword } from './errors.ts'
 import { checkForeign } from './foreign/check.ts'
 import { isForeign } from './foreign/sealing.ts'
 import { checkPassword, hashCost, hashPassword, hasKeyOf, type PasswordCheck } from './hashing.ts'
-import { findPasswordWeakness } from './policy.ts'
+import { findPasswordWeakness, normalizePassword } from './policy.ts'
 import { assertNotBusy, countedInTurn, inTurn } from './turns.ts'
 
 /**
@@ -42,7 +42,7 @@ export async function hashNewPassword(
   if (weakness) throw refused(weakness)
   let breached: boolean | undefined = false
   const first = async () => {
-    if (config.BREACHED_PASSWORDS === 'on') breached = await isBreached(config, password)
+    if (config.BREACHED_PASSWORDS === 'on') breached = await isBreached(config, normalizePassword(password))
     if (breached) throw refused('is known from a breach of another service')
   }
   const peppers = config.keys.password_pepper

@@ -41,6 +41,32 @@ test('PW3: a breached password is refused, and the service only learns five digi
   expect((await signUp('six blue whales sing')).status).toBe(201)
 })
 
+test('PW3: a breached password is refused in every spelling that is the same password', async () => {
+  service((prefix) => new Response(prefix === DIGEST.slice(0, 5) ? `${DIGEST.slice(5)}:3` : ''))
+  const fullWidth = KNOWN.replace('nine', 'ｎｉｎｅ')
+  expect(fullWidth).not.toBe(KNOWN)
+  const refused = await signUp(fullWidth)
+  expect([refused.status, refused.body.errors]).toMatchObject([422, [{ code: 'weak_password' }]])
+})
+
+test('PW3, Fault 18: nobody waits longer than a second for a service that does not answer', async () => {
+  vi.spyOn(globalThis, 'fetch').mockImplementation((input, init) =>
+    String(input).startsWith('https://ranges.test/')
+      ? new Promise((_, reject) => {
+          init!.signal!.addEventListener('abort', () => reject(init!.signal!.reason))
+        })
+      : passOn(input as RequestInfo, init),
+  )
+  const [before] = await notes()
+  const startedMs = Date.now()
+  expect((await signUp('six blue whales sing')).status).toBe(201)
+  const tookMs = Date.now() - startedMs
+  expect(tookMs).toBeGreaterThanOrEqual(790)
+  // The other calls to services may take three seconds or longer.
+  expect(tookMs).toBeLessThan(2500)
+  expect(await notes()).toEqual([{ n: Number(before!.n) + 1 }])
+})
+
 test('PW3, Fault 18: when the service is down only the list decides, and the history says so', async () => {
   service(() => new Response('no', { status: 503 }))
   const [before] = await notes()
