@@ -319,11 +319,11 @@ testOfRedis('So do the pages', async () => {
   const [asAda, asAdmin] = [await as(ada), await as(admin)]
   await expectWithin(own, api, [
     ['GET /signin', 0, 0, 0, 0, 0],
-    ['GET /account', 1, 1, 0, 3, 0, asAda],
-    ['GET /account/security', 1, 3, 0, 4, 0, asAda],
+    ['GET /account', 1, 1, 0, 4, 0, asAda],
+    ['GET /account/security', 1, 3, 0, 5, 0, asAda],
     ['GET /account/sessions', 1, 1, 0, 7, 0, asAda],
     ['GET /account/activity', 1, 1, 0, 5, 0, asAda],
-    ['GET /admin', 1, 3, 1, 83, 0, asAdmin],
+    ['GET /admin', 1, 3, 1, 84, 0, asAdmin],
     ['GET /admin/people', 1, 2, 0, 54, 0, asAdmin],
     // Everything about somebody: four sessions, a passkey, and their history.
     [`GET /admin/people/${ada.id}`, 1, 1, 0, 34, 0, asAdmin],

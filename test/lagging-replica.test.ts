@@ -1,6 +1,9 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { type Api, openApi, PASSWORD } from './support/api.ts'
+import { softwarePasskey } from './support/authenticator.ts'
+import { addPasskey } from './support/factors.ts'
 import { addKey } from './support/keys.ts'
+import { signedIn } from './support/pages.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
 /** Whoever has just changed something relies on it at once, but a replica may learn of it a moment later. */
@@ -141,5 +144,34 @@ test('HX8, SE1: a password alone does not confirm who somebody is, once they hav
     )
     const { status, body } = await as(token, 'POST', '/v1/auth/reauthenticate', { password: PASSWORD })
     expect([status, body.code]).toEqual([403, 'second_factor_required'])
+  })
+})
+
+test('HX8, PK4: an authenticator is not told to forget the passkey that was just added', async () => {
+  const ada = await api.person({ email_verified_at: 1 })
+  const former = await addPasskey(api, ada)
+  const { ISSUER: origin } = api.config()
+  let { cookie } = await signedIn(api, ada)
+  const ask = (method: string, path: string, body?: object) =>
+    api.send<{ challenge_id: string; options: never }>(method, path, {
+      headers: { cookie, origin },
+      ...(body && { body }),
+    })
+  await own.whileLagging(async () => {
+    const { challenge_id, options } = (await ask('POST', '/v1/auth/passkeys/options')).body
+    const passkey = await softwarePasskey(origin)
+    const added = await ask('POST', '/v1/auth/passkeys', {
+      challenge_id,
+      credential: passkey.create(options),
+    })
+    expect(added.status, added.text).toBe(201)
+    cookie = added.headers.getSetCookie()[0]!.split(';')[0]!
+    for (const page of ['/account', '/account/security']) {
+      const { status, text } = await ask('GET', page)
+      expect(status).toBe(200)
+      const [, known] = /data-passkeys-known="([^"]+)"/.exec(text)!
+      const { allAcceptedCredentialIds } = JSON.parse(known!.replaceAll('&quot;', '"'))
+      expect(allAcceptedCredentialIds.sort()).toEqual([former.id, passkey.id].sort())
+    }
   })
 })

@@ -12,6 +12,7 @@ import { Refusal } from '../http/problem.ts'
 import { addedAt } from '../links/service.ts'
 import { deviceOf } from '../mail/text.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
+import { sessions } from '../sessions/models.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
 import { toTime, toTimeOrNull } from '../values/ids.ts'
 import {
@@ -51,7 +52,8 @@ export async function beginPasskey(resources: Resources, actor: Claims): Promise
 }
 
 /**
- * Adds a passkey that was made for a challenge of this session.
+ * Adds a passkey that was made for a challenge of this session. The mailed code is checked last, because it
+ * allows only five tries.
  *
  * @throws 400 `invalid_passkey`, `invalid_link`; 403 `mail_code_required`, `reauthentication_required`; 409
  *   `passkey_exists`, `too_many_passkeys`, `address_not_verified`; 429 `too_many_attempts`.
@@ -67,9 +69,8 @@ export async function registerPasskey(
   if (challenge?.userId !== actor.sub || challenge.about !== actor.sid)
     throw invalidPasskey(new Refusal('challenge'))
   const attempt = openTry(challenge, now)
-  const [own, mailProof, { counted, taken }] = await Promise.all([
+  const [own, { counted, taken }] = await Promise.all([
     readOwn(resources, actor),
-    findMailProof(resources, actor, input),
     db.writeBatch({
       count: attempt.count,
       counted: attempt.counted,
@@ -80,6 +81,7 @@ export async function registerPasskey(
   const made = read(resources, input)
   if (taken.length > 0) throw passkeyExists()
   if (own.state.passkeys >= MAX_PASSKEYS) throw tooManyPasskeys()
+  const mailProof = await findMailProof(resources, actor, input)
   const row: Passkey = {
     id: uuidv7(),
     user_id: actor.sub,
@@ -180,13 +182,20 @@ export async function removePasskey(resources: Resources, actor: Claims, id: str
 
 /**
  * The remaining passkeys, which the authenticator is told (Signal API): one's own that work on this
- * deployment.
+ * deployment. It forgets all others, so none may be missing: adding one moves the session's turn, or ends the
+ * session, and a replica that has not heard of this turn is not believed.
  */
-export async function knownPasskeys({ config, db }: Resources, userId: string) {
-  const { known } = await db.read({ known: selectUsablePasskeys(config, userId) })
+export async function knownPasskeys({ config, db }: Resources, { sub, sid, turn = 0 }: Claims) {
+  const asked = {
+    known: selectUsablePasskeys(config, sub),
+    session: build.select({ turn: sessions.turn }).from(sessions).where(eq(sessions.id, sid)),
+  }
+  const read = await db.read(asked)
+  const hasHeard = read.session[0] !== undefined && read.session[0].turn >= turn
+  const { known } = hasHeard ? read : await db.readPrimary(asked)
   return {
     rpId: config.WEBAUTHN_RP_ID,
-    userId: userHandleOf(userId),
+    userId: userHandleOf(sub),
     allAcceptedCredentialIds: known.map(({ credential_id }) => credential_id),
   }
 }

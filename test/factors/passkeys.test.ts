@@ -207,6 +207,24 @@ describe('PK1: a challenge of a passkey', () => {
 })
 
 describe('PK3: a passkey', () => {
+  test('that is refused uses up no try of the mailed code', async () => {
+    const ada = await verified()
+    const proof = await mailedCode(api, ada)
+    const passkey = await softwarePasskey(ORIGIN)
+    const add = async (bent: Bent = {}) => {
+      const { challenge_id, options } = await optionsOf('/v1/auth/passkeys/options', ada)
+      const body = { challenge_id, credential: passkey.create(options, bent), ...proof }
+      return api.send('POST', '/v1/auth/passkeys', { token: ada.token, body })
+    }
+    for (let i = 0; i < 5; i++) {
+      const { status, body } = await add({ origin: 'https://evil.test' })
+      expect([status, body.code]).toEqual([400, 'invalid_passkey'])
+    }
+    expect(await api.sql('SELECT id FROM passkeys WHERE user_id = ?', [ada.id])).toEqual([])
+    const added = await add()
+    expect([added.status, added.body.code]).toEqual([201, undefined])
+  })
+
   test('that is on one account cannot be added to another', async () => {
     const [ada, eve] = [await verified(), await verified()]
     const { passkey } = await register(ada)

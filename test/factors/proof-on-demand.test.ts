@@ -180,6 +180,24 @@ describe('SE1: somebody with neither a password nor a passkey reauthenticates wi
     expect((await prove(ada.token, proof)).status).toBe(400)
   })
 
+  test('which wrong codes of the app beside it do not use up', async () => {
+    await withinOneStep()
+    const ada = await withoutPassword()
+    const { seed } = await addTotp(api, ada)
+    const proof = await mailed(ada)
+    for (let i = 0; i < 5; i++) {
+      const { status, body } = await prove(ada.token, { ...proof, code: wrongCodeOf(seed) })
+      expect([status, body.code]).toEqual([403, 'wrong_code'])
+    }
+    expect(
+      await api.sql(
+        "SELECT code_tries FROM one_time_tokens WHERE subject_id = ? AND purpose = 'reauthenticate'",
+        [ada.id],
+      ),
+    ).toEqual([{ code_tries: 0 }])
+    expect((await prove(ada.token, { ...proof, code: codeOf(seed) })).status).toBe(200)
+  })
+
   test('which another session of theirs can neither use up nor void', async () => {
     const ada = await withoutPassword()
     const thief = await api.signIn(ada, Date.now() - HOUR_MS)

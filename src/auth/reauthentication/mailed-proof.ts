@@ -52,21 +52,21 @@ export const requestMailedProof = (resources: Resources, actor: Claims): Promise
   )
 
 /**
- * Checks the mailed code. It is valid once, for the session that asked for it, with five tries.
+ * Checks the mailed code of a user who has no other proof. It is valid once, for the session that asked for
+ * it, with five tries.
  *
- * @throws 400 `invalid_link`; 409 `other_proof_needed`.
+ * @throws 400 `invalid_link`.
  */
 export async function proveByMailedCode(
   resources: Resources,
   actor: Claims,
-  given: { mail_code: string; request_token: string },
-): Promise<{ user: User; turn: number; used: Used }> {
-  const { mail_code: code, request_token } = given
+  user: User,
+  { mail_code: code, request_token }: { mail_code: string; request_token: string },
+): Promise<Used> {
   const token = await requireOwnCode(resources, actor, 'reauthenticate', { code, request_token })
-  const { user, turn } = await readUserWithoutOtherProof(resources, actor)
   if (user.email_normalized !== token.email_normalized) throw invalidLink(new Refusal('other_address'))
   const spend = (isDone: SQL) => [
     voidTokens(resources.now, ['reauthenticate'], and(eq(oneTimeTokens.id, token.id), isDone)),
   ]
-  return { user, turn, used: { isGood: linkIsLive(token.id), spend } }
+  return { isGood: linkIsLive(token.id), spend }
 }

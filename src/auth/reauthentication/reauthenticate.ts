@@ -29,7 +29,7 @@ import { FORMER_TURN_MS } from '../../sessions/turns.ts'
 import { selectUsers, type User, users } from '../../users/models.ts'
 import type { Reauthenticate, Reauthenticated } from '../schemas.ts'
 import type { Used } from '../start-session.ts'
-import { proveByMailedCode } from './mailed-proof.ts'
+import { proveByMailedCode, readUserWithoutOtherProof } from './mailed-proof.ts'
 import { proveOwnFactor } from './own-factor.ts'
 
 /** A user who has just proved again who they are, and how. */
@@ -62,8 +62,10 @@ export async function reauthenticate(
   if ('credential' in input) return reauthenticateByPasskey(resources, actor, input)
   const proving = proveOwnFactor(resources, actor, input)
   if ('mail_code' in input) {
-    const { user, turn, used } = await proveByMailedCode(resources, actor, input)
+    const { user, turn } = await readUserWithoutOtherProof(resources, actor)
+    // Before the mailed code, which a wrong code of the app must not use up.
     const factor = await proving(user)
+    const used = await proveByMailedCode(resources, actor, user, input)
     const both = [used, ...(factor ? [factor.used] : [])]
     return {
       user,
