@@ -3,11 +3,14 @@ import { Redis } from '@upstash/redis/cloudflare'
 import { log } from '../http/log.ts'
 import type { Meter } from './meter.ts'
 
-/** Reads go to the nearest region. Marks go to the primary, which may be far away, so they may take longer. */
-const TIMEOUT_MS = { reads: 250, marks: 2000 }
+/**
+ * Reads go to the nearest region. Marks, and puts of what is only cached, go to the primary, which may be far away, so
+ * they may take longer.
+ */
+const TIMEOUT_MS = { reads: 250, puts: 2000, marks: 2000 }
 type Kind = keyof typeof TIMEOUT_MS
 
-/** After this many failures in a row, reads skip Redis for a while instead of waiting for it. */
+/** After this many failures in a row, reads or puts skip Redis for a while instead of waiting for it. */
 const FAILURES_TO_REST = 5
 const REST_MS = 5000
 /** Per isolate, endpoint and kind. These are plain numbers, so they may outlive a request. */
@@ -15,13 +18,13 @@ const health = new Map<string, { failures: number; restsUntil: number }>()
 
 /**
  * What Roster asks of Redis. The type of every reply is checked: after a timeout the client may return `null` instead of
- * throwing, and `null` would mean "not there". A failure is `undefined`, and the caller decides what follows; so is a read
- * that is skipped after several failures. Every key gets the prefix of this deployment.
+ * throwing, and `null` would mean "not there". A failure is `undefined`, and the caller decides what follows; so is what
+ * is skipped after several failures. Every key gets the prefix of this deployment.
  */
 export interface NearStore {
   /** @param kind `marks` for the longer timeout, if nothing can go on without the answer. */
   mget(keys: string[], kind?: Kind): Promise<(string | null)[] | undefined>
-  /** Stores a value for this long. @param kind `marks` for the longer timeout. */
+  /** Stores a value for this long: after the answer. @param kind `marks` if it is to be tried in any case. */
   put(key: string, value: string, lifetimeMs: number, kind?: Kind): Promise<true | undefined>
   /** Sets keys whose mere presence matters, each for this long (0 deletes it). Tried even while reads are skipped. */
   mark(lifetimesMs: ReadonlyMap<string, number>): Promise<true | undefined>
@@ -51,7 +54,7 @@ interface ListEntry {
 const clients = new Map<string, Redis>()
 
 function clientOf(url: string, token: string, kind: Kind): Redis {
-  const key = `${kind} ${url} ${token}`
+  const key = `${TIMEOUT_MS[kind]} ${url} ${token}`
   const client =
     clients.get(key) ??
     new Redis({
@@ -114,7 +117,7 @@ export function openRedis(url: string, token: string, meter: Meter, issuer: stri
     call: (redis: Redis) => Promise<unknown>,
     isExpected: (reply: unknown) => reply is T,
   ): Promise<T | undefined> {
-    if (kind === 'reads' && rests(kind)) return undefined
+    if (kind !== 'marks' && rests(kind)) return undefined
     const state = stateOf(kind)
     try {
       const reply = await meter.time('redis', () => call(clientOf(url, token, kind)))
@@ -123,10 +126,10 @@ export function openRedis(url: string, token: string, meter: Meter, issuer: stri
         state.restsUntil = 0
         return reply
       }
-      log('warn', { code: 'redis_unexpected_reply' })
+      log('warn', { code: 'redis_unexpected_reply', kind })
     } catch (error) {
       // Only the name: the message repeats the whole command, including the token.
-      log('warn', { code: 'redis_unavailable', name: (error as Error).name })
+      log('warn', { code: 'redis_unavailable', kind, name: (error as Error).name })
     }
     state.failures += 1
     if (state.failures >= FAILURES_TO_REST) state.restsUntil = Date.now() + REST_MS
@@ -150,7 +153,7 @@ export function openRedis(url: string, token: string, meter: Meter, issuer: stri
           reply.length === keys.length &&
           reply.every((value) => value === null || typeof value === 'string'),
       ),
-    put: (key, value, lifetimeMs, kind = 'reads') =>
+    put: (key, value, lifetimeMs, kind = 'puts') =>
       does(kind, (redis) => redis.set(prefix + key, value, { px: lifetimeMs }), 'OK'),
     mark: async (lifetimesMs) => {
       const values = [...lifetimesMs.values()].map(String)

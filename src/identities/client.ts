@@ -153,7 +153,7 @@ async function ask(
   const keys = keysOf(published)
   const before = keys.jwks
   await oauth.validateApplicationLevelSignature(server, answer, { ...options, [oauth.jwksCache]: keys })
-  if (keys.jwks !== before) await cacheMetadata(resources, provider, { ...published, keys })
+  if (keys.jwks !== before) cacheMetadata(resources, provider, { ...published, keys })
   const claims = oauth.getValidatedIdTokenClaims(tokens)!
   // OpenID Connect Core section 2.
   if (!/^[\x20-\x7e]{1,255}$/.test(claims.sub)) throw new Refusal('provider_subject')

@@ -92,7 +92,7 @@ export async function readProviderMetadata(
   }
   try {
     const published = { server: await discover(config, provider), keys: {}, readAt: now }
-    await cacheMetadata(resources, provider, published)
+    cacheMetadata(resources, provider, published)
     return published
   } catch (error) {
     if (!here || !isOfNow(here)) throw error
@@ -110,19 +110,16 @@ export const markDoubtful = (provider: IdentityProvider, { readAt }: Published) 
   doubted.set(nameOf(provider), readAt)
 }
 
-/** Keeps it in the isolate and in Redis, for the rest of the hour. */
-export async function cacheMetadata(
-  { config, redis, now }: Resources,
+/** Keeps it in the isolate and, after the answer, in Redis, for the rest of the hour. */
+export function cacheMetadata(
+  { config, redis, now, afterwards }: Resources,
   provider: IdentityProvider,
   published: Published,
-): Promise<void> {
+): void {
   const name = nameOf(provider)
   known.set(name, published)
-  await redis.put(
-    name,
-    await sealValue(config, name, published),
-    Math.max(1, published.readAt + HOUR_MS - now),
-  )
+  const leftMs = Math.max(1, published.readAt + HOUR_MS - now)
+  afterwards(sealValue(config, name, published).then((sealed) => redis.put(name, sealed, leftMs)))
 }
 
 /**

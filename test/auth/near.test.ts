@@ -290,6 +290,64 @@ testOfRedis(
   },
 )
 
+describe('Storing a copy', () => {
+  /** Lines about Redis while something is done. */
+  const linesOf = async (act: () => Promise<unknown>) => {
+    const lines: unknown[] = []
+    const spy = vi.spyOn(console, 'warn').mockImplementation((line) => void lines.push(JSON.parse(line)))
+    await act().finally(() => spy.mockRestore())
+    return lines
+  }
+
+  testOfRedis('may take as long as a doubt, as the primary may be far away', async () => {
+    const lone = await freshUpstreams()
+    const at = openApi(lone.bindings)
+    const ada = await at.quickActor()
+    await lone.behave('redis', { mode: 'late', ms: 600, only: '["set"' })
+    expect(await linesOf(() => read(ada, {}, at))).toEqual([])
+    const { calls } = await lone.measure(() => read(ada, {}, at))
+    expect(calls.map(({ upstream }) => upstream)).toEqual(['redis'])
+  })
+
+  testOfRedis(
+    'RV3: if it fails, has a line in the log; if it fails repeatedly, rests, and neither reads nor doubts do',
+    async () => {
+      const lone = await freshUpstreams()
+      const at = openApi(lone.bindings)
+      const ada = await at.quickActor()
+      const eve = await at.quickActor({ name: 'Eve' })
+      await read(eve, {}, at)
+      await lone.behave('redis', { mode: 'down', only: '["set"' })
+      const lines = await linesOf(async () => {
+        for (let i = 0; i < 6; i++) await read(ada, {}, at)
+      })
+      const line = { level: 'warn', code: 'redis_unavailable', kind: 'puts', name: expect.any(String) }
+      expect(lines).toEqual(Array(5).fill(line))
+      // Reads are answered by copies, and doubts are waited for.
+      const { calls } = await lone.measure(() => read(eve, {}, at))
+      expect(calls.map(({ upstream }) => upstream)).toEqual(['redis'])
+      const body = { name: 'Grace' }
+      await lone.behave('redis', { mode: 'late', ms: 600, only: 'doubt' })
+      await at.send('PATCH', '/v1/users/me', { token: eve.token, body })
+      expect((await read(eve, {}, at)).body.name).toBe('Grace')
+    },
+  )
+
+  testOfRedis('Fault 12: what could not be asked of Redis, or told it, has a line in the log', async () => {
+    const lone = await freshUpstreams()
+    const at = openApi(lone.bindings)
+    const ada = await at.quickActor()
+    await lone.behave('redis', { mode: 'down' })
+    const kinds = async (act: () => Promise<unknown>) =>
+      (await linesOf(act)).map((line) => [(line as { code: string }).code, (line as { kind: string }).kind])
+    expect(await kinds(() => read(ada, {}, at))).toEqual([['redis_unavailable', 'reads']])
+    const body = { name: 'Grace' }
+    expect(await kinds(() => at.send('PATCH', '/v1/users/me', { token: ada.token, body }))).toEqual([
+      ['redis_unavailable', 'marks'],
+    ])
+  })
+})
+
 test('HX8, RV1: what a lagging replica may not know is read from the primary', async () => {
   const ada = await api.quickActor()
   const asked = async (token: string, path = '/v1/auth/sessions') => {
