@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os'
 import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { kCurrentWorker } from 'miniflare'
 import { defineConfig } from 'vitest/config'
-import { mutant, mutation } from './test/support/mutation.ts'
+import { isMutating, mutation } from './test/support/mutation.ts'
 import { KEPT } from './test/support/scripts.ts'
 
 /** What talks to the Worker from outside, or to none: in Node. */
@@ -28,11 +28,11 @@ const leftOut = process.env.FAST === '1' ? SLOW : []
 const PATIENCE = {
   testTimeout: 300_000,
   hookTimeout: 300_000,
-  expect: { poll: { timeout: 60_000 } },
+  expect: { poll: { timeout: isMutating ? 15_000 : 60_000 } },
 }
 
 /** What waits for a process or a page may wait too long on a machine that is busy; what is wrong is wrong each time. */
-const RETRIES = mutant ? 0 : 2
+const RETRIES = isMutating ? 0 : 2
 
 export default defineConfig({
   test: {
@@ -40,13 +40,12 @@ export default defineConfig({
     maxWorkers: availableParallelism(),
     // Not in the worker project: there, Vite would resolve the packages that it imports for a browser.
     globalSetup: './test/support/global-setup.ts',
-    // With something left out, what fails says nothing of the tests.
-    reporters: mutant ? ['dot'] : ['default', './test/support/report.ts'],
+    reporters: ['default', './test/support/report.ts'],
     projects: [
       {
         // The Worker's own tests run where the Worker runs: in workerd.
         plugins: [
-          ...(mutant ? [mutation(mutant)] : []),
+          ...(isMutating ? [mutation()] : []),
           cloudflareTest(({ inject }) => ({
             wrangler: { configPath: './wrangler.toml' },
             miniflare: {
@@ -67,7 +66,7 @@ export default defineConfig({
         },
       },
       {
-        plugins: mutant ? [mutation(mutant)] : [],
+        plugins: isMutating ? [mutation()] : [],
         test: {
           name: 'node',
           include: IN_NODE,

@@ -17,9 +17,10 @@ type Node = any
 
 /** Calls that only check, and throw. */
 const ASSERTS = /^(assert|require|rely)/
-/** Middleware in front of a handler that stops those who may not pass. */
-const ROUTE_GUARDS =
-  /^(signedIn|anyIssuedToken|optionalToken|optionallySignedIn|require|limit|precondition|idempotent|recent|needs|ours|noCookie)/
+/** Calls that refuse, and constants that say no. */
+const REFUSES = /^(refuse|refused|replaceAnswer|toSignIn|undefined|[A-Z][A-Z_]+)$/
+/** Middleware in front of a handler that stops nobody: everything else there is a guard. */
+const NO_GUARD = /^(operation|body|query|form|input)$/
 const METHODS = /^(get|post|put|patch|delete|use)$/
 /** How names of booleans begin. */
 const DECIDES = /^(is|has|may|can|must|owes|fits|was|needs|outranks|sees|comes)/
@@ -56,6 +57,12 @@ export function findMutants(file: string, source: string): Mutant[] {
     ExpressionStatement(node) {
       if (ASSERTS.test(nameOf(callIn(node.expression)?.callee))) leaveOut(node, ';')
     },
+    ConditionalExpression({ start, end, test, consequent, alternate }) {
+      if (isNo(alternate)) add(start, end, source.slice(consequent.start, consequent.end))
+      else if (isNo(consequent)) add(start, end, source.slice(alternate.start, alternate.end))
+      else return
+      sidesOf(test)
+    },
     CallExpression(node) {
       const name = nameOf(node.callee)
       const given: Node[] = node.arguments
@@ -63,8 +70,10 @@ export function findMutants(file: string, source: string): Mutant[] {
       if ((name === 'insertWhere' || name === 'record') && given[2]) leaveOut(given[2], TRUE)
       if (name === 'writeBatch' && given[1]) leaveOut(given[1], 'undefined')
       if (METHODS.test(name) && typeof given[0]?.value === 'string')
-        for (const guard of given.slice(1))
-          if (ROUTE_GUARDS.test(nameOf(callIn(guard)?.callee ?? guard))) leaveOut(guard, PASS)
+        for (const guard of given.slice(1, -1)) {
+          const guardName = nameOf(callIn(guard)?.callee ?? guard)
+          if (guardName && !NO_GUARD.test(guardName)) leaveOut(guard, PASS)
+        }
     },
     VariableDeclarator({ id, init }) {
       if (!DECIDES.test(id.name ?? '')) return
@@ -88,14 +97,20 @@ export function findMutants(file: string, source: string): Mutant[] {
   return [...found.values()].sort((a, b) => a.start - b.start)
 }
 
-/** `throw …`, `return`, `return false`: alone, or as the only statement of a block. */
+/** `throw …`, `return`, or a return of what says no: alone, or as the only statement of a block. */
 function isRefusal(statement: Node): boolean {
   if (statement.type === 'BlockStatement') return statement.body.length === 1 && isRefusal(statement.body[0])
   if (statement.type === 'ThrowStatement') return true
-  if (statement.type !== 'ReturnStatement') return false
-  const { argument } = statement
-  return argument === null || argument.value === false || argument.name === 'undefined'
+  if (statement.type === 'ExpressionStatement') return isNo(statement.expression)
+  return statement.type === 'ReturnStatement' && (statement.argument === null || isNo(statement.argument))
 }
+
+/** Whether an expression says no: `false`, `null`, `undefined`, `INACTIVE`, `new Refusal(…)`, `refuse(…)`. */
+const isNo = (node: Node): boolean =>
+  node.value === false ||
+  node.raw === 'null' ||
+  REFUSES.test(nameOf(callIn(node)?.callee ?? node)) ||
+  (node.type === 'NewExpression' && /Refusal|Error/.test(nameOf(node.callee)))
 
 const callIn = (node: Node): Node | undefined =>
   node.type === 'AwaitExpression' ? callIn(node.argument) : node.type === 'CallExpression' ? node : undefined
@@ -107,7 +122,7 @@ const nameOf = (node: Node): string => node?.name ?? node?.property?.name ?? ''
 const AROUND =
   /^(WHERE|ON|WHEN|THEN|ELSE|END|OR|AND|SELECT|SET|FROM|ORDER|GROUP|LIMIT|RETURNING|AS|DO|HAVING|UNION)$/
 
-/** Both sides of each AND in an SQL template, as positions in the source. */
+/** Both sides of each AND in an SQL template, and a condition that stands alone, as positions in the source. */
 function conjunctsOf(source: string, quasi: Node): [start: number, end: number][] {
   const tokens = tokensOf(source, quasi)
   const pairs = tokens.flatMap((token, at) => {
@@ -121,7 +136,15 @@ function conjunctsOf(source: string, quasi: Node): [start: number, end: number][
     if (left.some(({ word, depth }) => word === 'BETWEEN' && depth === token.depth)) return []
     return [left, right].filter((part) => part.length > 0)
   })
-  return pairs.map((part) => [part[0]!.start, part.at(-1)!.end])
+  const alone = tokens.filter(({ word, depth }, at) => {
+    const next = tokens[at + 1]
+    return (
+      word === '?' &&
+      tokens[at - 1]?.word === 'WHERE' &&
+      (!next || next.depth < depth || (AROUND.test(next.word) && next.word !== 'AND'))
+    )
+  })
+  return [...pairs, ...alone.map((token) => [token])].map((part) => [part[0]!.start, part.at(-1)!.end])
 }
 
 /** The words, parentheses and `${…}` of a template, each with its depth in parentheses. */

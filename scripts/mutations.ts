@@ -1,6 +1,6 @@
-import { spawnSync } from 'node:child_process'
 import { globSync, readFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join, relative, resolve } from 'node:path'
+import { createVitest, type TestSpecification } from 'vitest/node'
 import { readArguments, runCommand } from './command.ts'
 import { findMutants, type Mutant } from './mutants.ts'
 
@@ -59,15 +59,37 @@ interface Reason {
 const allowed: Reason[] = JSON.parse(readFileSync(join(import.meta.dirname, 'mutations.json'), 'utf8'))
 const isAllowed = ({ file, text }: Mutant) => allowed.some((one) => one.file === file && one.text === text)
 
-/** Whether these tests fail with this left out; without a mutant, whether they fail at all. */
-function isNoticed(tests: readonly string[], mutant?: Mutant): boolean {
-  const { status, error } = spawnSync('vitest', ['run', '--bail=1', ...tests], {
-    cwd: ROOT,
-    stdio: 'ignore',
-    env: { ...process.env, FAST: '1', MUTANT: mutant ? JSON.stringify(mutant) : '' },
+/** Starts the upstreams and Vitest once: what is left out changes from run to run, and only its file is read again. */
+async function startTests() {
+  process.env.FAST = '1'
+  process.env.MUTANT = ''
+  const failed: string[] = []
+  let errors: readonly unknown[] = []
+  const vitest = await createVitest({
+    watch: false,
+    bail: 1,
+    reporters: [
+      {
+        onTestModuleEnd: (module) => void (module.ok() || failed.push(module.moduleId)),
+        onTestRunEnd: (_modules, unhandled) => {
+          errors = unhandled
+        },
+      },
+    ],
   })
-  if (error) throw error
-  return status !== 0
+  const specifications = await vitest.globTestSpecifications()
+
+  /** The test file that fails first with this left out; without a mutant, the one that fails at all. */
+  async function firstToFail(tests: TestSpecification[], mutant?: Mutant): Promise<string | undefined> {
+    if (tests.length === 0) return undefined
+    failed.length = 0
+    process.env.MUTANT = mutant ? JSON.stringify(mutant) : ''
+    if (mutant) vitest.invalidateFile(join(ROOT, mutant.file))
+    await vitest.runTestSpecifications(tests)
+    if (mutant) vitest.invalidateFile(join(ROOT, mutant.file))
+    return failed[0] ?? (errors.length > 0 ? tests[0]!.moduleId : undefined)
+  }
+  return { specifications, firstToFail, close: () => vitest.close() }
 }
 
 const nearOf = (file: string) => {
@@ -77,7 +99,7 @@ const nearOf = (file: string) => {
 }
 const toLine = ({ file, line, text }: Mutant) => `${file}:${line}  ${text}`
 
-runCommand(() => {
+runCommand(async () => {
   const options = { folder: { type: 'string', multiple: true }, near: { type: 'boolean' } } as const
   const { values, isDryRun } = readArguments({ usage: USAGE, options })
   const folders = (values.folder ?? ['src']).map((folder) => folder.replace(/\/$/, ''))
@@ -89,23 +111,42 @@ runCommand(() => {
   if (mutants.length === 0) throw new Error(`There is nothing to leave out in ${folders.join(', ')}.`)
   if (isDryRun) return mutants.forEach((mutant) => void console.log(toLine(mutant)))
 
-  const isBroken = [...new Set(files.map((file) => nearOf(file).join(' ')))].find(
-    (tests) => tests && isNoticed(tests.split(' ')),
-  )
-  if (isBroken) throw new Error(`These tests fail with nothing left out: ${isBroken}`)
+  const { specifications, firstToFail, close } = await startTests()
+  const nearTests = (file: string) => {
+    const near = nearOf(file)
+    return specifications.filter(({ moduleId }) => near.some((part) => moduleId.includes(`/test/${part}`)))
+  }
+  try {
+    const broken = await firstToFail([...new Set(files.flatMap(nearTests))])
+    if (broken) throw new Error(`${relative(ROOT, broken)} fails with nothing left out.`)
 
-  const survivors = mutants.filter((mutant, at) => {
-    const near = nearOf(mutant.file)
-    const noticed =
-      (near.length > 0 && isNoticed(near, mutant)) ||
-      (!(values.near && near.length > 0) && isNoticed([], mutant))
-    console.log(`${at + 1}/${mutants.length} ${noticed ? 'noticed ' : 'SURVIVED'} ${toLine(mutant)}`)
-    return !noticed
-  })
-  const unexplained = survivors.filter((mutant) => !isAllowed(mutant))
-  console.log(
-    `\n${mutants.length} left out, ${survivors.length} unnoticed, ${unexplained.length} without a reason`,
-  )
-  for (const mutant of unexplained) console.log(toLine(mutant))
-  if (unexplained.length > 0) process.exitCode = 1
+    /** By file of the source: the tests that have noticed something there, the latest first. They are tried first. */
+    const noticedBy = new Map<string, TestSpecification[]>()
+    const survivors: Mutant[] = []
+    for (const [at, mutant] of mutants.entries()) {
+      const latest = noticedBy.get(mutant.file) ?? []
+      const near = nearTests(mutant.file)
+      const groups = [
+        latest.slice(0, 2),
+        latest.slice(2, 6),
+        near.filter((test) => !latest.slice(0, 6).includes(test)),
+        values.near && near.length > 0 ? [] : specifications.filter((test) => !near.includes(test)),
+      ]
+      let noticer: string | undefined
+      for (const group of groups) noticer ??= await firstToFail(group, mutant)
+      const by = specifications.find(({ moduleId }) => moduleId === noticer)
+      if (by) noticedBy.set(mutant.file, [by, ...latest.filter((test) => test !== by)])
+      else survivors.push(mutant)
+      const verdict = by ? `noticed by ${relative(join(ROOT, 'test'), by.moduleId)} ` : 'SURVIVED'
+      console.log(`${at + 1}/${mutants.length} ${verdict}  ${toLine(mutant)}`)
+    }
+    const unexplained = survivors.filter((mutant) => !isAllowed(mutant))
+    console.log(
+      `\n${mutants.length} left out, ${survivors.length} unnoticed, ${unexplained.length} without a reason`,
+    )
+    for (const mutant of unexplained) console.log(toLine(mutant))
+    process.exitCode = unexplained.length > 0 ? 1 : 0
+  } finally {
+    await close()
+  }
 })

@@ -12,10 +12,21 @@ test('A guard that throws or returns is left out, and each side of its condition
   expect(leftOut('if (!a || b) throw no()')).toEqual(['if (!a || b) throw no()', '!a', 'b'])
   expect(leftOut('function f() { if (a) { return false } return 1 }')).toEqual(['if (a) { return false }'])
   expect(leftOut('if (a) b()')).toEqual([])
+  expect(leftOut('function f() { if (a) return new Refusal() }')).toEqual(['if (a) return new Refusal()'])
+  expect(leftOut('if (a && b) refuse(c)')).toEqual(['if (a && b) refuse(c)', 'a', 'b'])
+  expect(leftOut('function f() { if (a) return INACTIVE; if (b) return good }')).toEqual([
+    'if (a) return INACTIVE;',
+  ])
   expect(leftOut('await assertMayHash(r); requireRecentLogin(a, now); send(a)')).toEqual([
     'await assertMayHash(r);',
     'requireRecentLogin(a, now);',
   ])
+})
+
+test('A condition that decides between something and nothing is left out', () => {
+  expect(mutated('f(a ? b : undefined)')).toEqual(['f(b)'])
+  expect(mutated('f(a ? null : b)')).toEqual(['f(b)'])
+  expect(mutated('f(a ? b : c)')).toEqual([])
 })
 
 test('Guards of a route are left out, and its handler is not', () => {
@@ -41,6 +52,13 @@ test('Each condition of a write is left out, however it is written', () => {
   expect(leftOut('sql`x BETWEEN 1 AND 2`')).toEqual([])
   expect(mutated('db.writeBatch({ a }, isDone)')).toEqual(['db.writeBatch({ a }, undefined)'])
   expect(mutated('record(r, event, isDone)')).toEqual(['record(r, event, sql`1`)'])
+})
+
+test('A condition that stands alone is left out', () => {
+  expect(mutated('sql`UPDATE t SET x = 1 WHERE ${isDone} RETURNING id`')).toEqual([
+    'sql`UPDATE t SET x = 1 WHERE 1 RETURNING id`',
+  ])
+  expect(mutated('sql`DELETE FROM t WHERE ${isDone}`')).toEqual(['sql`DELETE FROM t WHERE 1`'])
 })
 
 test('A condition with NOT is left out as a whole', () => {
