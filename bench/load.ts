@@ -50,7 +50,10 @@ async function converse(url: string, caller: Caller, deadline: number, load: Loa
         caller.took?.(body)
       } else if (answer.statusCode === 503 && answer.headers['retry-after']) {
         load.refused++
-        await new Promise((resolve) => setTimeout(resolve, Number(answer.headers['retry-after']) * 1000))
+        const waitMs = Number(answer.headers['retry-after']) * 1000
+        // Not beyond the end: the wait of whoever is refused last would count as time in which nothing was answered.
+        const leftMs = Math.max(0, deadline - performance.now())
+        await new Promise((resolve) => setTimeout(resolve, Math.min(waitMs, leftMs)))
       } else {
         throw new Error(`${call.method} ${call.path} answered ${answer.statusCode}: ${body}`)
       }

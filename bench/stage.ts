@@ -78,6 +78,8 @@ export async function openStage(checkpoints: 'hourly' | 'by-size'): Promise<Stag
       RESEND_API_KEY: mailKey,
       RESEND_URL: mailbox.url,
       EMAIL_VERIFICATION: 'optional',
+      // The floor writes no log line either. Here each would go through a pipe to the process that makes the load.
+      LOG: 'errors',
     }
     const config = configOf(bindings)
     const seed = newSeed(await hashPassword(PASSWORD, config.keys.password_pepper))
