@@ -3,7 +3,7 @@ import type { Resources } from '../context.ts'
 import { selectFactorState } from '../factors/state.ts'
 import { isBelowPolicy } from '../passwords/policy.ts'
 import { checkInTurn } from '../passwords/service.ts'
-import { assertNotBusy } from '../passwords/turns.ts'
+import { beforeTurn } from '../passwords/turns.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
 import { hasherOfDevice } from '../throttle/limits.ts'
 import { MAX_FAILURES_IN_A_ROW, openAttempt } from '../throttle/service.ts'
@@ -26,14 +26,15 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Proven>
   const email = normalizeEmail(input.email)
   const account = and(eq(users.email_normalized, email), sql`deleted_at IS NULL`)!
   const device = openDeviceToken(config, input.device_token, resources.now)
-  // A login that no turn is free for is not even counted.
-  assertNotBusy()
   const attempt = openAttempt(resources, email, account, device)
-  const results = await db.writeBatch({
-    ...attempt.count,
-    user: selectUsers().where(account),
-    factors: selectFactorState(config, sql`(SELECT ${users.id} FROM ${users} WHERE ${account})`),
-  })
+  // A login that no turn is free for is not even counted.
+  const results = await beforeTurn(() =>
+    db.writeBatch({
+      ...attempt.count,
+      user: selectUsers().where(account),
+      factors: selectFactorState(config, sql`(SELECT ${users.id} FROM ${users} WHERE ${account})`),
+    }),
+  )
   const isFromKnownDevice = attempt.isFromKnownDevice(results)
   const user = results.user[0]
   const isLocked = !isFromKnownDevice && (user?.failed_logins ?? 0) > MAX_FAILURES_IN_A_ROW

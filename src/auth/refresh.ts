@@ -18,7 +18,7 @@ import { userIsActive, users } from '../users/models.ts'
 import type { Tokens } from './schemas.ts'
 import { signerColumns, toTokens } from './start-session.ts'
 
-interface Rotation extends RequestOrigin {
+interface Rotation extends Pick<RequestOrigin, 'ip' | 'userAgent' | 'country'> {
   sessionId: string
   counter: number
   /** Null for a login to Roster itself. */
@@ -124,7 +124,9 @@ export async function rotateSession(resources: Resources, refreshToken: string, 
   } = await db.writeBatch(
     rotate({
       ...token,
-      ...origin,
+      ip: origin.ip,
+      userAgent: origin.userAgent,
+      country: origin.country,
       clientId,
       ...privileged(config),
     }),
@@ -156,7 +158,7 @@ export async function assertNotShadowed(
   session: Pick<Session, 'id' | 'user_id' | 'ip' | 'user_agent'>,
 ): Promise<void> {
   const { origin } = resources
-  const isSameNetwork = networkOf(session.ip) === networkOf(origin.ip)
+  const isSameNetwork = session.ip === origin.ip || networkOf(session.ip) === networkOf(origin.ip)
   const isSameClient = session.user_agent === origin.userAgent
   if (isSameNetwork && isSameClient) return
   if (isSameNetwork || isSameClient) return markRepeat(resources, session)

@@ -1,7 +1,7 @@
 import { LibsqlBatchError } from '@libsql/client/http'
 import { type SQL, sql } from 'drizzle-orm'
 import { resends } from './models.ts'
-import type { Statement } from './statements.ts'
+import { type Given, type Places, prepare, type Statement } from './statements.ts'
 
 /** How far the clocks of the Worker and the database may differ. */
 const CLOCK_SKEW_MS = 30_000
@@ -31,22 +31,30 @@ export interface Send {
  * all orders.
  */
 export function guard({ batchId, number, deadline, marker }: Send): Record<string, Statement> {
-  const isTooLate = sql`unixepoch('subsec') * 1000 >= ${deadline + CLOCK_SKEW_MS}`
-  const isOvertaken = sql`EXISTS (SELECT 1 FROM ${resends} WHERE batch_id = ${batchId} AND number > ${number})`
+  const { inTime, first, resend } = written({ batchId, number, tooLateAt: deadline + CLOCK_SKEW_MS })
   return {
-    inTime: refuseIf(isTooLate),
-    first: refuseIf(marker ? sql`${isOvertaken} OR ${marker}` : isOvertaken),
-    ...(number > 1 && {
-      resend: sql`INSERT INTO ${resends} (batch_id, number) VALUES (${batchId}, ${number}) ON CONFLICT DO NOTHING`,
-    }),
+    inTime,
+    first: marker ? refuseIf(sql`${isOvertaken({ batchId, number })} OR ${marker}`) : first,
+    ...(number > 1 && { resend }),
   }
 }
+
+type Sent = Pick<Send, 'batchId' | 'number'>
+
+const isOvertaken = ({ batchId, number }: Given<Sent>) =>
+  sql`EXISTS (SELECT 1 FROM ${resends} WHERE batch_id = ${batchId} AND number > ${number})`
 
 /**
  * A statement that fails, and with it the batch, if the condition holds: text that is not JSON is an error.
  */
 const refuseIf = (condition: SQL) =>
   sql`SELECT json(CASE WHEN ${condition} THEN 'refused' ELSE '"go on"' END)`
+
+const written = prepare((at: Places<Sent & { tooLateAt: number }>) => ({
+  inTime: refuseIf(sql`unixepoch('subsec') * 1000 >= ${at.tooLateAt}`),
+  first: refuseIf(isOvertaken(at)),
+  resend: sql`INSERT INTO ${resends} (batch_id, number) VALUES (${at.batchId}, ${at.number}) ON CONFLICT DO NOTHING`,
+}))
 
 /** The positions of the guards in a batch. */
 const FIRST = 1

@@ -21,9 +21,9 @@ const MOST_LINES = 100
  * without a reply its outcome is unknown, and only a refusal says that it was not accepted.
  */
 export function overSmtp(settings: Settings): Send {
-  const { hostname, port, protocol, username, password } = new URL(settings.SMTP_URL)
-  const isTls = protocol === 'smtps:'
   async function send(mail: Mail): Promise<void> {
+    const { hostname, port, protocol, username, password } = new URL(settings.SMTP_URL)
+    const isTls = protocol === 'smtps:'
     const where = { hostname: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 465), isTls }
     let connection: Connection | undefined
     let isHandedOver = false

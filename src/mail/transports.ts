@@ -9,14 +9,14 @@ import { overSmtp } from './smtp.ts'
  * none.
  */
 export function openTransport(config: Config, binding: SendEmail | undefined): Send | undefined {
-  const { MAIL_FROM: from, RESEND_API_KEY: apiKey, SMTP_URL } = config
+  const { MAIL_FROM: from, RESEND_API_KEY: apiKey, SMTP_URL, ISSUER, MAIL_REPLY_TO } = config
   if (!from) return undefined
-  if (SMTP_URL) return overSmtp({ ...config, MAIL_FROM: from, SMTP_URL })
-  if (apiKey) return overResend({ ...config, MAIL_FROM: from, RESEND_API_KEY: apiKey })
-  return binding && overBinding(binding, from, config.MAIL_REPLY_TO)
+  if (SMTP_URL) return overSmtp({ SMTP_URL, ISSUER, MAIL_REPLY_TO, MAIL_FROM: from })
+  if (apiKey) return overResend(apiKey, from, config)
+  return binding && overBinding(binding, from, config)
 }
 
-function overBinding(binding: SendEmail, from: string, replyTo: string | undefined): Send {
+function overBinding(binding: SendEmail, from: string, { MAIL_REPLY_TO: replyTo }: Config): Send {
   async function send({ to, subject, text, html }: Mail) {
     const mail = { from, to, subject, text, html, headers: HEADERS, ...(replyTo && { replyTo }) }
     // Before the timer: if the call throws, nobody would await it.
@@ -34,21 +34,21 @@ function overBinding(binding: SendEmail, from: string, replyTo: string | undefin
 }
 
 /** https://resend.com/docs/api-reference/emails/send-email */
-function overResend(config: Config & { MAIL_FROM: string; RESEND_API_KEY: string }): Send {
+function overResend(apiKey: string, from: string, { MAIL_REPLY_TO: replyTo, RESEND_URL }: Config): Send {
   async function send({ id, to, subject, text, html }: Mail) {
     const body = JSON.stringify({
-      from: config.MAIL_FROM,
+      from,
       to: [to],
       subject,
       text,
       html,
       headers: HEADERS,
-      ...(config.MAIL_REPLY_TO && { reply_to: config.MAIL_REPLY_TO }),
+      ...(replyTo && { reply_to: replyTo }),
     })
-    const { status } = await callOut('mail', new URL('emails', `${config.RESEND_URL}/`), {
+    const { status } = await callOut('mail', new URL('emails', `${RESEND_URL}/`), {
       method: 'POST',
       headers: {
-        authorization: `Bearer ${config.RESEND_API_KEY}`,
+        authorization: `Bearer ${apiKey}`,
         'content-type': 'application/json',
         // Includes a hash of the content: another text under the same key would be refused for good.
         'idempotency-key': `${id}.${createHash('sha256').update(body).digest('base64url')}`,

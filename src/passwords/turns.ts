@@ -1,7 +1,7 @@
 import type { Resources } from '../context.ts'
 import { unavailable } from '../http/problem.ts'
 import { assertMayHash, type Hasher } from '../throttle/limits.ts'
-import { inFlight } from './in-flight.ts'
+import { inFlight, yieldToOthers } from './in-flight.ts'
 
 /**
  * A hash blocks the isolate, and other requests wait meanwhile. So hashes that come at once take turns: each
@@ -96,6 +96,21 @@ export function assertNotBusy(): void {
   )
   if (busyUntil - now > LONGEST_HASH_MS) busyUntil = 0
   if (waiting.length >= MOST_WAITING) throw hashingBusy()
+}
+
+/**
+ * A trip that has to come before a hash. No other hash waits for it, as this request would only wait in line after it.
+ *
+ * @throws 503 `hashing_busy` before the trip if there is no turn to wait for.
+ */
+export async function beforeTurn<T>(trip: () => Promise<T>): Promise<T> {
+  assertNotBusy()
+  const comeBack = yieldToOthers()
+  try {
+    return await trip()
+  } finally {
+    comeBack()
+  }
 }
 
 async function takeTurn(): Promise<void> {

@@ -93,7 +93,8 @@ export const areClear = (replies: Replies, keys: readonly string[]) =>
   replies !== undefined && keys.every((key) => replies.get(key) === null)
 
 /** Copies of another form of the profile cannot be opened, so none is mistaken for this one. */
-const aboutOf = (sessionId: string) => `copy ${sessionId} ${Object.keys(profileColumns).join()}`
+const FORM = Object.keys(profileColumns).join()
+const aboutOf = (sessionId: string) => `copy ${sessionId} ${FORM}`
 
 const keysOf = ({ sid, sub }: Claims) => doubtKeysOf(sid, sub)
 
@@ -171,10 +172,10 @@ export async function putCopy<T extends Timed>(
 }
 
 /**
- * Copies that this isolate has opened, by their purpose and sealed text, so that frequent reads decrypt once. Whether a
- * copy may still be used is checked each time.
+ * Copies that this isolate has opened, by their sealed text, so that frequent reads decrypt once. Whether a copy may still
+ * be used is checked each time.
  */
-const opened = new WeakMap<Keyring, BoundedMap<string, Timed>>()
+const opened = new WeakMap<Keyring, BoundedMap<string, { about: string; copy: Timed }>>()
 const MOST_OPENED = 1000
 
 /** A copy that may still be used; undefined for anything else under that key. It is shared between requests: read only. */
@@ -184,13 +185,22 @@ export async function openCopy<T extends Timed>(
   about: string,
 ): Promise<Readonly<T> | undefined> {
   if (typeof sealed !== 'string' || sealed.length > MAX_COPY_LENGTH) return undefined
-  const known = opened.get(keys) ?? new BoundedMap<string, Timed>(MOST_OPENED)
-  opened.set(keys, known)
-  const place = `${about} ${sealed}`
-  const copy = (known.get(place) as T | undefined) ?? (await decryptJson<T>(keys, sealed, about))
-  if (!copy) return undefined
-  known.set(place, copy)
-  return isWorth(copy, NEAR_READ_SECONDS * 1000, Date.now()) ? copy : undefined
+  const copy = await openOnce<T>(keys, sealed, about)
+  return copy && isWorth(copy, NEAR_READ_SECONDS * 1000, Date.now()) ? copy : undefined
+}
+
+async function openOnce<T extends Timed>(
+  keys: Keyring,
+  sealed: string,
+  about: string,
+): Promise<T | undefined> {
+  const ours = opened.get(keys) ?? new BoundedMap(MOST_OPENED)
+  opened.set(keys, ours)
+  const known = ours.get(sealed)
+  if (known?.about === about) return known.copy as T
+  const copy = await decryptJson<T>(keys, sealed, about)
+  if (copy) ours.set(sealed, { about, copy })
+  return copy
 }
 
 export interface Doubts {
