@@ -277,13 +277,19 @@ export const limitByNetwork = limitNetwork(async () => undefined)
  *   has a recent login.
  */
 export function requireRecentLogin(actor: Pick<Claims, 'auth_time' | 'key' | 'client'>, now: number): void {
-  if (actor.key || !isRecent(actor, now)) throw noRecentLogin(actor)
+  if (!hasRecentLogin(actor, now)) throw noRecentLogin(actor)
+}
+
+/**
+ * The same as a question. After a yes, the request relies on its login: it is refused if its cookie turns out to be
+ * from before a re-authentication. So this is only asked where the answer matters.
+ */
+export function hasRecentLogin(actor: Pick<Claims, 'auth_time' | 'key'>, now: number): boolean {
+  if (actor.key || now / 1000 - actor.auth_time > RECENT_LOGIN_SECONDS) return false
   relyOnTurn(actor)
+  return true
 }
 
 /** A person is told to log in again. A key, an app or a service cannot, so it is not told to. */
 export const noRecentLogin = ({ key, client }: Pick<Claims, 'key' | 'client'>) =>
   key || client?.canProve === false ? insufficientScope() : reauthenticationRequired()
-
-export const isRecent = (actor: Pick<Claims, 'auth_time'>, now: number) =>
-  now / 1000 - actor.auth_time <= RECENT_LOGIN_SECONDS

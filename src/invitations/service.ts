@@ -1,7 +1,7 @@
 import { and, asc, desc, eq, getTableColumns, gt, isNull, lt, type SQL, sql } from 'drizzle-orm'
 import { alias } from 'drizzle-orm/sqlite-core'
 import { v7 as uuidv7 } from 'uuid'
-import { isRecent as hasRecentLogin, noRecentLogin, requireRecentLogin } from '../access/guards.ts'
+import { hasRecentLogin, noRecentLogin, requireRecentLogin } from '../access/guards.ts'
 import { outranks } from '../access/permissions.ts'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'

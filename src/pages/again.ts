@@ -1,6 +1,5 @@
 import { createMiddleware } from 'hono/factory'
-import { isRecent } from '../access/guards.ts'
-import { relyOnTurn } from '../sessions/turns.ts'
+import { hasRecentLogin } from '../access/guards.ts'
 import type { PageEnv } from './session.ts'
 
 /** The page on which somebody proves again who they are, on the way to a page of ours. */
@@ -14,8 +13,7 @@ export const backTo = (to: string, carried: string | undefined) =>
 /** For a form that needs a recent login: sends anybody else to prove who they are, and back to `page`. */
 export const recentlyConfirmed = (page: string) =>
   createMiddleware<PageEnv>(async (c, next) => {
-    if (!isRecent(c.var.actor, c.var.now)) return c.redirect(againAt(page), 303)
-    relyOnTurn(c.var.actor)
+    if (!hasRecentLogin(c.var.actor, c.var.now)) return c.redirect(againAt(page), 303)
     await next()
     return undefined
   })

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { isRecent as hasRecentLogin, noRecentLogin } from '../access/guards.ts'
+import { hasRecentLogin, noRecentLogin } from '../access/guards.ts'
 import { outranks } from '../access/permissions.ts'
 import { type Action, activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'

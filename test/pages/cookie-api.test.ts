@@ -235,6 +235,43 @@ test('SE1: reauthenticating gives a new cookie for the same session; the former 
   expect((await jar.open('/v1/users/me')).body.name).toBe('On its way')
 })
 
+test('SE1: a cookie from before a reauthentication makes and invites no administrators, alone or in bulk', async () => {
+  const { id, jar } = await signedIn({ role: 'admin', email_verified_at: 1 })
+  const former = openJar(api)
+  former.jar.set(SESSION, jar.jar.get(SESSION)!)
+  await jar.ask('POST', '/v1/auth/reauthenticate', { password: PASSWORD })
+  const somebody = (role: string) => ({ email: `${crypto.randomUUID()}@people.test`, role })
+  const make = (one: typeof jar, role: string) =>
+    one.ask('POST', '/v1/users', { ...somebody(role), name: 'Eve' })
+  const invite = (one: typeof jar, role: string) => one.ask('POST', '/v1/invitations', somebody(role))
+  const inviteAll = (one: typeof jar, ...roles: string[]) =>
+    one.ask('POST', '/v1/invitations/bulk', { invitations: roles.map(somebody) })
+  const refused = [
+    await make(former, 'admin'),
+    await make(former, 'manager'),
+    await invite(former, 'admin'),
+    await inviteAll(former, 'user', 'admin'),
+  ]
+  expect(refused.map(({ status, body }) => [status, body.code])).toEqual(
+    Array(4).fill([403, 'reauthentication_required']),
+  )
+  expect(
+    await api.sql(
+      `SELECT action FROM user_activity_logs WHERE actor_id = ? AND action IN ('user.created', 'invitation.created')`,
+      [id],
+    ),
+  ).toEqual([])
+  // What gives no power away needs no recent login, so requests that were under way still pass.
+  const passed = [
+    await make(former, 'user'),
+    await invite(former, 'user'),
+    await make(jar, 'admin'),
+    await invite(jar, 'admin'),
+  ]
+  expect(passed.map(({ status }) => status)).toEqual([201, 201, 201, 201])
+  expect((await inviteAll(jar, 'user', 'admin')).body.data).toMatchObject(Array(2).fill({ status: 'done' }))
+})
+
 test('Two reauthentications with one cookie at once both succeed', async () => {
   const { jar } = await signedIn()
   const other = openJar(api)

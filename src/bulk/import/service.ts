@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { isRecent } from '../../access/guards.ts'
+import { hasRecentLogin } from '../../access/guards.ts'
 import { findErasedAmong } from '../../activity/ledger.ts'
 import { activityLogs } from '../../activity/models.ts'
 import { record } from '../../activity/service.ts'
@@ -9,7 +9,6 @@ import { type InputError, Refusal } from '../../http/problem.ts'
 import { hasKeyOf } from '../../passwords/hashing.ts'
 import { invalidToken } from '../../sessions/errors.ts'
 import { tokenIsLive } from '../../sessions/revocation.ts'
-import { relyOnTurn } from '../../sessions/turns.ts'
 import type { Acting } from '../../users/change.ts'
 import { users } from '../../users/models.ts'
 import { normalizeEmail } from '../../values/email.ts'
@@ -44,7 +43,7 @@ export async function importUsers(
   const verdicts = judgeLines(lines, known, {
     actor: acting.actor,
     now: acting.now,
-    isRecent: () => mayGivePower(acting),
+    isRecent: () => hasRecentLogin(acting.actor, acting.now),
     isErased: (user) => erased.has(user),
   })
   if (isDry) return { data: lines.map((line, at) => toResult(line, verdicts[at]!)) }
@@ -70,13 +69,6 @@ function withKnownHash({ config }: Acting, line: Line): Line {
   if (line.errors || line.hash !== 'ours' || hasKeyOf(line.user.password_hash!, config.keys)) return line
   const hash: Hash = 'needs_reset'
   return { ...line, hash }
-}
-
-/** No API key, and a recent login. */
-function mayGivePower({ actor, now }: Acting): boolean {
-  if (actor.key || !isRecent(actor, now)) return false
-  relyOnTurn(actor)
-  return true
 }
 
 async function write(acting: Acting, lines: readonly Line[], all: readonly (Made | undefined)[]) {

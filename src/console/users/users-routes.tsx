@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import { forbidden } from '../../access/errors.ts'
-import { isRecent } from '../../access/guards.ts'
+import { hasRecentLogin } from '../../access/guards.ts'
 import { hasPermission } from '../../access/permissions.ts'
 import { BULK, changeInBulk } from '../../bulk/change.ts'
 import { ExportUsers, exportUsers } from '../../bulk/export.ts'
@@ -102,7 +102,7 @@ const isAction = (name: string | undefined): name is BulkAction =>
 
 const BULK_PAGE = '/admin/people/bulk'
 const needsProof = (c: Context<PageEnv>, action: BulkAction) =>
-  action === 'enable' && !isRecent(c.var.actor, c.var.now)
+  action === 'enable' && !hasRecentLogin(c.var.actor, c.var.now)
 
 /**
  * Asks the manager to prove again who they are, then returns to the page that confirms the same action on the
@@ -295,7 +295,7 @@ export const usersPages = new Hono<PageEnv>()
   )
   .get('/:id/export', needs('users:export'), async (c) => {
     const id = c.req.param('id')
-    if (!isRecent(c.var.actor, c.var.now)) return c.redirect(againAt(`/admin/people/${id}`), 303)
+    if (!hasRecentLogin(c.var.actor, c.var.now)) return c.redirect(againAt(`/admin/people/${id}`), 303)
     return download(c, await exportUser(c.var, c.var.actor, id))
   })
   .onError(failingPage)

@@ -1,6 +1,6 @@
 import { and, eq, isNull, sql } from 'drizzle-orm'
 import { reauthenticationRequired } from '../../access/errors.ts'
-import { isRecent } from '../../access/guards.ts'
+import { hasRecentLogin } from '../../access/guards.ts'
 import { isPermission, scopesWithin } from '../../access/permissions.ts'
 import type { Resources } from '../../context.ts'
 import { openSealed, seal } from '../../crypto/sealed.ts'
@@ -9,7 +9,6 @@ import { Refusal } from '../../http/problem.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
 import type { SignedIn } from '../../sessions/cookie-lookup.ts'
 import { tokenIsLive } from '../../sessions/revocation.ts'
-import { relyOnTurn } from '../../sessions/turns.ts'
 import { openUserCodeTry } from '../../throttle/user-codes.ts'
 import { addressNotVerified } from '../../users/errors.ts'
 import { selectClient } from '../clients/service.ts'
@@ -114,10 +113,7 @@ export async function questionOf(
   const allowed = scopesOf(client, resource)
   const scopes = scopesWithin(scopesIn(device.scope), user.role).filter((scope) => allowed.includes(scope))
   if (scopes.length === 0 || (resource && scopes.every(isOfOpenId))) throw mayNotUseApp()
-  if (scopes.some(isPermission)) {
-    if (!isRecent(actor, resources.now)) throw reauthenticationRequired()
-    relyOnTurn(actor)
-  }
+  if (scopes.some(isPermission) && !hasRecentLogin(actor, resources.now)) throw reauthenticationRequired()
   return { device, client, scopes, resource }
 }
 
