@@ -10,7 +10,7 @@ import { firstIdAt, timeOfId, toTime } from '../values/ids.ts'
 import { columnsAsBytes, membersOf, withTexts } from './details.ts'
 import { type Action, type ActivityLog, activityLogs, HAS_TIME, IS_OF_OTHERS } from './models.ts'
 import type { Activity, ListActivity } from './schemas.ts'
-import { type Known, type Reader, visibleTo } from './visibility.ts'
+import { type Asking, type Known, ownReader, type Reader, readerOf, visibleTo } from './visibility.ts'
 
 export interface Event {
   action: Action
@@ -134,16 +134,12 @@ export function pageOfHistory({ config }: Resources, reader: Reader, filter: Lis
   }
 }
 
-/** The part of the caller's token that is needed. */
-type Asking = { sub: string; role: Reader['role'] }
-
 /** Everybody's history, for managers. */
 export async function listActivity(
   resources: Resources & { actor: Asking },
   filter: ListActivity,
 ): Promise<List<Activity>> {
-  const { sub: id, role } = resources.actor
-  const page = pageOfHistory(resources, { id, role }, filter)
+  const page = pageOfHistory(resources, readerOf(resources.actor), filter)
   const { rows } = await resources.db.read({ rows: page.rows })
   return page.toPage(rows)
 }
@@ -154,7 +150,7 @@ export async function listOwnActivity(
   filter: Omit<ListActivity, 'user_id'>,
 ): Promise<List<Activity>> {
   const id = resources.actor.sub
-  const page = pageOfHistory(resources, { id, role: 'user' }, { ...filter, user_id: id })
+  const page = pageOfHistory(resources, ownReader(id), { ...filter, user_id: id })
   const { rows } = await resources.db.read({ rows: page.rows })
   return page.toPage(rows)
 }

@@ -1,4 +1,4 @@
-import { hasPermission, outranks } from '../access/permissions.ts'
+import { allows, hasPermission, outranks } from '../access/permissions.ts'
 import type { Role } from '../users/models.ts'
 import { membersOf } from './details.ts'
 import type { ActivityLog } from './models.ts'
@@ -10,7 +10,31 @@ import type { ActivityLog } from './models.ts'
 export interface Reader {
   id: string
   role: Role
+  /** Whether they may know of deleted users. */
+  seesDeleted: boolean
 }
+
+/** The part of the caller's token that is needed. */
+export interface Asking {
+  sub: string
+  role: Role
+  client?: { scopes: readonly string[] }
+}
+
+/**
+ * The caller of a list. Deleted users are visible only to those who may delete and restore: by their rank;
+ * and an app or a service, which has the lowest rank for the route, by its scopes. No key may.
+ */
+export const readerOf = (actor: Asking): Reader => ({
+  id: actor.sub,
+  role: actor.role,
+  seesDeleted:
+    hasPermission(actor.role, 'users:delete') ||
+    (actor.client !== undefined && allows(actor, 'users:delete')),
+})
+
+/** Somebody who reads what is about themselves, or the subject of an export: as any user. */
+export const ownReader = (id: string): Reader => ({ id, role: 'user', seesDeleted: false })
 
 /** The current data of the subject and the actor of a row. No role: they have been purged. */
 export interface Known {
@@ -24,18 +48,18 @@ const NOTHING_KNOWN: Known = { subject_role: null, subject_deleted_at: null, act
 
 export const NO_ORIGIN = { ip: null, user_agent: null, country: null } as const
 
-/**
- * Whether a reader may know of a user: deleted users are visible only to those who may delete and restore.
- */
-export const seesUser = ({ role }: Pick<Reader, 'role'>, user: { deleted_at: number | null }): boolean =>
-  user.deleted_at === null || hasPermission(role, 'users:delete')
+/** Whether a reader may know of a user. */
+export const seesUser = ({ seesDeleted }: Reader, user: { deleted_at: number | null }): boolean =>
+  user.deleted_at === null || seesDeleted
 
 /**
  * Whether a reader may see from where a user acts: only their own origin, and that of users whom they
  * outrank.
  */
-export const seesOriginOf = (reader: Reader, user: { id: string; role: Role }): boolean =>
-  user.id === reader.id || outranks(reader.role, user.role)
+export const seesOriginOf = (
+  reader: Pick<Reader, 'id' | 'role'>,
+  user: { id: string; role: Role },
+): boolean => user.id === reader.id || outranks(reader.role, user.role)
 
 /** Columns that identify people. */
 const PERSONAL = ['email', 'email_normalized', 'name', 'new_email', 'new_email_normalized']

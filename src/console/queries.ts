@@ -5,7 +5,7 @@ import { withTexts } from '../activity/details.ts'
 import type { ListActivity } from '../activity/schemas.ts'
 import { pageOfHistory } from '../activity/service.ts'
 import { openStats } from '../activity/stats.ts'
-import { seesUser } from '../activity/visibility.ts'
+import { readerOf, seesUser } from '../activity/visibility.ts'
 import { build } from '../database/statements.ts'
 import { selectFactorState } from '../factors/state.ts'
 import { identities } from '../identities/models.ts'
@@ -50,7 +50,7 @@ export async function readTotals({ db }: Acting): Promise<Totals> {
  */
 export async function readUserPage(acting: Acting, id: string) {
   const { db, config, actor } = acting
-  const history = pageOfHistory(acting, { id: actor.sub, role: actor.role }, { limit: 20, user_id: id })
+  const history = pageOfHistory(acting, readerOf(actor), { limit: 20, user_id: id })
   const {
     profile: [row],
     sessions,
@@ -112,7 +112,7 @@ const namesIn = (
 
 /** A page of everybody's history, with the names of the people in it. */
 export async function readActivity(acting: Acting, filter: ListActivity) {
-  const history = pageOfHistory(acting, { id: acting.actor.sub, role: acting.actor.role }, filter)
+  const history = pageOfHistory(acting, readerOf(acting.actor), filter)
   const { events } = await acting.db.read({ events: history.rows })
   return { list: history.toPage(events), names: namesIn(events) }
 }
@@ -122,7 +122,7 @@ export async function findUsersByIds({ db, actor }: Acting, ids: string[]) {
   const { rows } = await db.read({
     rows: build.select(managedColumns).from(users).where(sql`${users.id} IN ${ids}`),
   })
-  return rows.filter((row) => seesUser(actor, row)).map((row) => toManagedUser(row))
+  return rows.filter((row) => seesUser(readerOf(actor), row)).map((row) => toManagedUser(row))
 }
 
 /** Counting stops here: nobody needs more at a glance. */
@@ -137,7 +137,7 @@ type Failing = Pick<Webhook, 'id' | 'url' | 'rested_at'>
 /** The administrator's first page, in one trip. Days are in UTC. */
 export async function readToday(acting: Acting) {
   const { db, now, actor, config } = acting
-  const history = pageOfHistory(acting, { id: actor.sub, role: actor.role }, { limit: 12 })
+  const history = pageOfHistory(acting, readerOf(actor), { limit: 12 })
   const stats = openStats(acting)
   const read = await db.read({
     ...stats.statements,

@@ -5,7 +5,7 @@ import { hasRecentLogin, noRecentLogin, requireRecentLogin } from '../access/gua
 import { outranks } from '../access/permissions.ts'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
-import { seesUser } from '../activity/visibility.ts'
+import { readerOf, seesUser } from '../activity/visibility.ts'
 import type { Resources } from '../context.ts'
 import { build, insertWhere, type Results, rowExists } from '../database/statements.ts'
 import { type List, openPlace, toPage } from '../http/pagination.ts'
@@ -198,7 +198,8 @@ export async function listInvitations(
   })
   const positionOf = ({ id }: InvitationRow) => [id]
   const { rows, pagination } = toPage(config, 'invitations', { read, limit, place, positionOf })
-  const seen = rows.filter((row) => seesUser(actor, { deleted_at: row.invitee_deleted_at }))
+  const reader = readerOf(actor)
+  const seen = rows.filter((row) => seesUser(reader, { deleted_at: row.invitee_deleted_at }))
   return { data: seen.map((row) => toInvitation(row, now)), pagination }
 }
 

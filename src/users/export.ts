@@ -6,7 +6,7 @@ import { textsAsBytes } from '../activity/details.ts'
 import { activityLogs, HAS_TIME, IS_OF_OTHERS } from '../activity/models.ts'
 import { Activity } from '../activity/schemas.ts'
 import { decodeRow, type Read, record, toActivity } from '../activity/service.ts'
-import { visibleTo, withoutOthers } from '../activity/visibility.ts'
+import { ownReader, visibleTo, withoutOthers } from '../activity/visibility.ts'
 import { apiKeys } from '../api-keys/models.ts'
 import type { Resources } from '../context.ts'
 import { rowExists } from '../database/statements.ts'
@@ -265,7 +265,7 @@ async function* pagesOf(acting: Acting, source: Source, first: Row[]) {
 /** A row as the user may see it; undefined if they may not. */
 function shown({ member, isAboutOthers }: Source, row: Row, id: string): Row | undefined {
   if (member !== 'activity') return isAboutOthers?.(row) ? withoutOthers(row) : row
-  const seen = visibleTo({ id, role: 'user' }, decodeRow(row as Row & Read))
+  const seen = visibleTo(ownReader(id), decodeRow(row as Row & Read))
   return seen && toActivity(seen)
 }
 

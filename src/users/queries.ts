@@ -1,8 +1,7 @@
 import { eq } from 'drizzle-orm'
-import { allows } from '../access/permissions.ts'
 import type { Activity, ListActivity } from '../activity/schemas.ts'
 import { pageOfHistory } from '../activity/service.ts'
-import { NO_ORIGIN, seesOriginOf, seesUser } from '../activity/visibility.ts'
+import { NO_ORIGIN, readerOf, seesOriginOf, seesUser } from '../activity/visibility.ts'
 import type { Resources } from '../context.ts'
 import { build, type Places, prepare } from '../database/statements.ts'
 import type { List } from '../http/pagination.ts'
@@ -43,13 +42,9 @@ export const readProfile = prepare(({ id }: Places<{ id: string }>) => ({
   profile: build.select(managedColumns).from(users).where(eq(users.id, id)),
 }))
 
-/**
- * Throws 404 if the actor must not know of the user. An app or a service has the lowest rank for the route, but
- * by its scopes it may list the deleted. No key may.
- */
+/** Throws 404 if the actor must not know of the user. */
 export function assertVisible(actor: Claims, row: Pick<UserRow, 'deleted_at'>): void {
-  const mayList = actor.client !== undefined && allows(actor, 'users:delete')
-  if (!mayList && !seesUser(actor, row)) throw userNotFound()
+  if (!seesUser(readerOf(actor), row)) throw userNotFound()
 }
 
 /** A user, for those who manage users. A deleted one comes with the address that a restore would give back. Throws 404. */
@@ -90,13 +85,13 @@ export async function listActivityOf(
   id: string,
   filter: Omit<ListActivity, 'user_id'>,
 ): Promise<List<Activity>> {
-  const { sub, role } = resources.actor
-  const page = pageOfHistory(resources, { id: sub, role }, { ...filter, user_id: id })
+  const { actor } = resources
+  const page = pageOfHistory(resources, readerOf(actor), { ...filter, user_id: id })
   const {
     rows,
     profile: [user],
   } = await resources.db.read({ rows: page.rows, ...readProfile({ id }) })
   // Of a purged user, only the history is left.
-  if (!seesUser(resources.actor, user ?? { deleted_at: 0 })) throw userNotFound()
+  assertVisible(actor, user ?? { deleted_at: 0 })
   return page.toPage(rows)
 }

@@ -95,9 +95,28 @@ describe('AZ1: an app that an administrator signed in to', () => {
     expect(deleted.status).toBe(403)
   })
 
+  const gone = async () => {
+    const person = await api.person({ email_verified_at: 1 })
+    await api.send('DELETE', `/v1/users/${person.id}`, { token: admin.token })
+    return person
+  }
+
+  test('HX4: reads the history of deleted users only if it may list them', async () => {
+    const { id } = await gone()
+    const seenBy = async (scope: string) => {
+      const { token } = await letApp(api, admin, { scope })
+      const one = await api.send<{ data?: unknown[] }>('GET', `/v1/users/${id}/activity`, { token })
+      const all = await api.send<{ data: unknown[] }>('GET', `/v1/activity?user_id=${id}`, { token })
+      return [one.status, one.body.data?.length, all.body.data.length]
+    }
+    expect(await seenBy('activity:read users:read users:delete')).toEqual([200, 1, 1])
+    expect(await seenBy('activity:read users:read')).toEqual([404, undefined, 0])
+    const { key } = await addKey(api, admin, ['activity:read', 'users:read'])
+    expect((await api.send('GET', `/v1/users/${id}/activity`, { token: key })).status).toBe(404)
+  })
+
   test('HX4: finds deleted users one by one only if it may list them', async () => {
-    const { id } = await api.person({ email_verified_at: 1 })
-    await api.send('DELETE', `/v1/users/${id}`, { token: admin.token })
+    const { id } = await gone()
     const seenBy = async (token: string) => {
       const list = await api.send<{ data?: { id: string }[] }>('GET', '/v1/users?status=deleted', { token })
       const one = await api.send('GET', `/v1/users/${id}`, { token })
