@@ -1,6 +1,7 @@
 import { v7 as uuidv7 } from 'uuid'
 import { beforeAll, expect, test } from 'vitest'
 import { type Api, openApi } from './support/api.ts'
+import { addApp } from './support/oauth.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
 let api: Api
@@ -134,5 +135,30 @@ test('An export has no webhook addresses: its maker may no longer manage it, and
   )
   const { text } = await api.send('GET', '/v1/users/me/export', { token: ada.token })
   expect(text).toContain(id)
+  expect(text).not.toContain('quetzal')
+})
+
+test('HX12: a former administrator’s export says which apps and webhooks they made, and not how these are set up now', async () => {
+  const admin = await api.quickActor({ role: 'admin', email_verified_at: 1 })
+  const boss = await api.quickActor({ role: 'admin', email_verified_at: 1 })
+  const app = await addApp(api, { by: admin.token, name: 'Kookaburra' })
+  const path = `/v1/oauth_clients/${app.client_id}`
+  const redirect_uris = ['https://quetzal.example/callback']
+  const moved = await api.send('PATCH', path, { token: boss.token, body: { redirect_uris } })
+  const rotated = await api.send('POST', `${path}/secret`, { token: boss.token, body: {} })
+  expect([moved.status, rotated.status]).toEqual([200, 200])
+  const hook = crypto.randomUUID()
+  await api.sql(
+    `INSERT INTO webhooks (id, url, types, secret, secret_by, created_by, created_at, updated_at, version)
+      VALUES (?, 'https://hooks.example/x', '["user.purged"]', 's', ?, ?, 0, 0, 0)`,
+    [hook, boss.id, admin.id],
+  )
+  await api.send('PATCH', `/v1/users/${admin.id}`, { token: boss.token, body: { role: 'user' } })
+  const { token } = await api.signIn(admin)
+  const { status, body, text } = await api.send('GET', '/v1/users/me/export', { token })
+  expect(status).toBe(200)
+  const made = { created_at: expect.any(String), created_by: admin.id, secret_by: null }
+  expect(body.oauth_clients).toEqual([{ id: app.client_id, name: 'Kookaburra', ...made }])
+  expect(body.webhooks).toEqual([{ id: hook, ...made }])
   expect(text).not.toContain('quetzal')
 })

@@ -138,6 +138,14 @@ function sourcesOf(id: string): Source[] {
     ...source,
     isAboutOthers,
   })
+  // What they made as an administrator says that they did, and not how others run it now.
+  const made = (source: Source, ...more: string[]): Source => {
+    const shown = ['id', 'created_at', ...more].map(sql.identifier)
+    const makers = ['created_by', 'secret_by']
+      .map(sql.identifier)
+      .map((name) => sql`iif(${name} = ${id}, ${id}, NULL) AS ${name}`)
+    return { ...source, columns: sql.join([...shown, ...makers], sql`, `) }
+  }
   return [
     of('sessions', sessions, sql`user_id = ${id} AND revoked_at IS NULL`, ['id']),
     of('sessions', sessions, sql`user_id = ${id} AND revoked_at IS NOT NULL`, ['revoked_at', 'id']),
@@ -168,14 +176,20 @@ function sourcesOf(id: string): Source[] {
     of('identities', identities, sql`user_id = ${id}`, ['id']),
     of('oauth_grants', oauthGrants, sql`user_id = ${id}`, ['client_id']),
     of('oauth_clients', oauthClients, sql`owner_id = ${id}`, ['id']),
-    of('oauth_clients', oauthClients, sql`created_by = ${id} AND owner_id IS NOT ${id}`, ['id']),
-    of(
-      'oauth_clients',
-      oauthClients,
-      sql`secret_by = ${id} AND created_by IS NOT ${id} AND owner_id IS NOT ${id}`,
-      ['id'],
+    made(
+      of('oauth_clients', oauthClients, sql`created_by = ${id} AND owner_id IS NOT ${id}`, ['id']),
+      'name',
     ),
-    of('webhooks', webhooks, sql`(created_by = ${id} OR secret_by = ${id})`, ['id']),
+    made(
+      of(
+        'oauth_clients',
+        oauthClients,
+        sql`secret_by = ${id} AND created_by IS NOT ${id} AND owner_id IS NOT ${id}`,
+        ['id'],
+      ),
+      'name',
+    ),
+    made(of('webhooks', webhooks, sql`(created_by = ${id} OR secret_by = ${id})`, ['id'])),
     of('webhook_deliveries', webhookDeliveries, sql`user_id = ${id} AND snapshot IS NOT NULL`),
   ]
 }
