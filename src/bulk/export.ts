@@ -14,7 +14,7 @@ import { invalidToken } from '../sessions/errors.ts'
 import { checkStillLive, tokenIsLive } from '../sessions/revocation.ts'
 import { assertMayExport } from '../throttle/limits.ts'
 import type { Acting } from '../users/change.ts'
-import { listUsers } from '../users/listing.ts'
+import { assertMayList, listUsers } from '../users/listing.ts'
 import { assertNarrowed, ListUsers, type ManagedUser } from '../users/schemas.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { FORMATS, type Format, writeRows } from './rows.ts'
@@ -118,6 +118,7 @@ export async function exportUsers(
   acting: Acting,
   { format, end, hashes, ...filter }: Of<typeof ExportUsers>,
 ) {
+  assertMayList(acting.actor, filter)
   await recordExport(acting, { list: 'users', ...(hashes && { hashes: true }) })
   const once = readingOnce(acting)
   const list = async (cursor: object) => {

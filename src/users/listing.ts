@@ -96,6 +96,11 @@ interface Values {
   offset: number
 }
 
+/** Throws 403 for deleted users without the permission to delete. */
+export function assertMayList(actor: Claims, { status }: Pick<ListUsers, 'status'>): void {
+  if (status === 'deleted' && !allows(actor, 'users:delete')) throw forbidden()
+}
+
 /**
  * A page of users. Whatever the filters, it reads about as many rows as it returns: see `browse` and
  * `search`. Deleted users are only in the list that asks for them.
@@ -108,7 +113,7 @@ export async function listUsers(
   filter: ListUsers,
 ): Promise<List<ManagedUser>> {
   const { limit, cursor, page, ...filters } = filter
-  if (filter.status === 'deleted' && !allows(actor, 'users:delete')) throw forbidden()
+  assertMayList(actor, filter)
   if (page !== undefined && page * limit > DEEPEST_ROW_BY_PAGE) throw pageTooDeep()
   const list = `users ${JSON.stringify(filters)}`
   const place = openPlace(config, list, cursor)

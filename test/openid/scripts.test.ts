@@ -75,6 +75,18 @@ test('An administrator who approves at /device lets a script do what it asked fo
   expect(await status('/v1/users/me')).toBe(403)
 })
 
+test('An export of deleted users without the permission for it is refused, and is not in the history', async () => {
+  const admin = await somebody({ role: 'admin' })
+  const { token } = await run(decideAs(admin, 'allow'))
+  const refused = await api.send('GET', '/v1/users/export?status=deleted', { token })
+  expect([refused.status, refused.body?.code]).toEqual([403, 'forbidden'])
+  expect(
+    await api.sql("SELECT id FROM user_activity_logs WHERE actor_id = ? AND action = 'user.exported'", [
+      admin.id,
+    ]),
+  ).toEqual([])
+})
+
 test('Once the app of the scripts was removed, nothing that it had is valid again when it is added again', async () => {
   const admin = await somebody({ role: 'admin' })
   const { token } = await run(decideAs(admin, 'allow'))
