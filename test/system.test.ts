@@ -8,8 +8,10 @@ import { sealForeignHash } from '../src/passwords/foreign/sealing.ts'
 import type { Readiness } from '../src/system/checks.ts'
 import { SEARCH_TABLES, TABLES } from '../src/system/tables.ts'
 import { openApi } from './support/api.ts'
+import { addKey } from './support/keys.ts'
 import { limiter } from './support/limiter.ts'
 import { lineOf } from './support/log-lines.ts'
+import { addApp, letApp } from './support/oauth.ts'
 import { freshUpstreams, readinessOf, testOfRedis } from './support/upstreams.ts'
 
 const api = openApi()
@@ -61,6 +63,32 @@ describe('HX17: readiness is a list of named checks, and each notices the real f
       cleanup: { last_finished: null, overdue: false },
       mail: { waiting: 0, dead: 0, oldest_waiting_s: null, last_refusal: null },
     })
+  })
+
+  test('a key, an app or a service gets the counts if it may read the runs of clean-up, and is refused if not', async () => {
+    const at = await openOwn()
+    const admin = await at.person({ role: 'admin', email_verified_at: 1 })
+    const ask = async (token: string) => {
+      const { status, body } = await at.send('GET', '/ready', { token })
+      return [status, body.code ?? Object.keys(body).includes('cleanup')]
+    }
+    const ofService = async (scope: string) => {
+      const service = await addApp(at, { grants: ['client_credentials'], redirect_uris: [], scopes: [scope] })
+      const answer = await at.send<{ access_token: string }>('POST', '/oauth/token', {
+        headers: { authorization: `Basic ${btoa(`${service.client_id}:${service.client_secret}`)}` },
+        raw: new URLSearchParams({ grant_type: 'client_credentials' }),
+      })
+      return answer.body.access_token
+    }
+    for (const [permission, expected] of [
+      ['cleanup:read', [200, true]],
+      ['users:read', [403, 'insufficient_scope']],
+    ] as const) {
+      expect(await ask((await addKey(at, admin, [permission])).key)).toEqual(expected)
+      expect(await ask((await letApp(at, admin, { scope: permission })).token)).toEqual(expected)
+      expect(await ask(await ofService(permission))).toEqual(expected)
+    }
+    expect(await ask((await letApp(at, admin, { scope: 'account' })).token)).toEqual([200, true])
   })
 
   test('RL4: callers are counted by network, before any upstream is called', async () => {

@@ -133,13 +133,22 @@ export const signedInWithProfile = documented(
 export const asksForNoCache = (c: Context) =>
   /(^|,)\s*no-cache\s*(,|$)/i.test(c.req.header('cache-control') ?? '')
 
-/** Lets everybody in. If there is an access token, it must be valid, and is `c.var.actor`. */
-export const optionallySignedIn = documented(
-  createMiddleware<AppEnv & { Variables: { actor?: Actor } }>((c, next) =>
-    hasCredentials(c) ? authenticate(c as Context<ActorEnv>, next) : next(),
-  ),
-  { problems: [invalidToken, factorEnrolmentRequired] },
-)
+/**
+ * Lets everybody in. If there is an access token or a key, it must be valid, and is `c.var.actor`: the user's
+ * own, or one with this permission.
+ */
+export const optionallyPermitted = (permission: Permission) =>
+  documented(
+    createMiddleware<AppEnv & { Variables: { actor?: Actor } }>(async (c, next) => {
+      if (!hasCredentials(c)) return next()
+      const credentials = await readAnyCredentials(c)
+      if ('key' in credentials) return authenticateKey(c, next, credentials.key, permission)
+      return 'client' in credentials
+        ? authenticateAppToken(c, next, credentials.client, permission)
+        : authenticate(c as Context<ActorEnv>, next, { credentials })
+    }),
+    { problems: [invalidToken, insufficientScope, factorEnrolmentRequired, forbidden] },
+  )
 
 /** Needs a valid access token and a role with this permission: `c.var.actor`. */
 export const requirePermission = (permission: Permission) =>

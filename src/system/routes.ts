@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { limitByNetwork, optionallySignedIn } from '../access/guards.ts'
+import { limitByNetwork, optionallyPermitted } from '../access/guards.ts'
 import { allows } from '../access/permissions.ts'
 import type { Config } from '../config/main.ts'
 import type { AppEnv } from '../context.ts'
@@ -84,12 +84,13 @@ export const systemRoutes = new Hono<AppEnv>()
       id: 'getReadiness',
       tag,
       summary: 'Whether somebody could log in now',
-      description: '503 names what failed. Counts are for those who may read the runs of clean-up.',
+      description:
+        '503 names what failed. Counts are for those who may read the runs of clean-up, and any key or app that asks must be allowed to.',
       responses: { 200: Ready },
       problems: PROBLEMS,
     }),
     limitByNetwork,
-    optionallySignedIn,
+    optionallyPermitted('cleanup:read'),
     async (c) => {
       const readiness = await lookAtChecks(c.var, c.env)
       const { checks } = readiness
