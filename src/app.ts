@@ -214,7 +214,9 @@ export const app = routes
   .route('/', openapiRoutes(routes))
   .route('/', problemRoutes(routes))
   .onError((error, c): Response | Promise<Response> =>
-    error instanceof StaleHint ? retryWithCurrentHint(c, error, app.fetch) : answerProblem(error, c),
+    error instanceof StaleHint
+      ? retryWithCurrentHint(c, error, { fetch: app.fetch, refuse: (refused) => answerProblem(refused, c) })
+      : answerProblem(error, c),
   )
   .notFound((c) => {
     const allowed = methodsOf(c.req.path)

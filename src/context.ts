@@ -6,6 +6,7 @@ import { type Database, openDatabase } from './database/main.ts'
 import { type Meter, openMeter } from './database/meter.ts'
 import { type NearStore, openRedis } from './database/redis.ts'
 import { logFailure } from './http/log.ts'
+import type { AppError } from './http/problem.ts'
 import type { Send } from './mail/sending.ts'
 import { openTransport } from './mail/transports.ts'
 import { deliverLogouts } from './oauth/logouts/backchannel.ts'
@@ -82,6 +83,8 @@ export interface AppEnv {
     isSignedIn?: true
     /** The body, kept for a request that has to be repeated. */
     bodyRead?: Uint8Array
+    /** Why reading the body gave up: it cannot be read again. */
+    bodyRefused?: AppError
     /** The request was repeated: the repeat has its answer and its log line. */
     isRepeated?: true
     meter: Meter

@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
+import type { AppError } from '../http/problem.ts'
 import { type CookieSession, sessionCookie } from '../sessions/cookie.ts'
 
 /**
@@ -18,13 +19,29 @@ export class StaleHint extends Error {
 const repeats = new WeakMap<Request, string>()
 export const idOfRetriedRequest = (c: Context) => repeats.get(c.req.raw)
 
-/** Repeats the request with the right cookie, and sends that to the browser. It costs a second trip. */
+type Fetch = (request: Request, env: object, context: ExecutionContext) => Response | Promise<Response>
+
+/**
+ * Repeats the request with the right cookie, and sends that to the browser. It costs a second trip. A body
+ * that could not be read cannot be sent again, and would be refused again: that is the answer.
+ */
 export async function retryWithCurrentHint(
   c: Context<AppEnv>,
   { renewed }: StaleHint,
-  fetch: (request: Request, env: object, context: ExecutionContext) => Response | Promise<Response>,
+  { fetch, refuse }: { fetch: Fetch; refuse: (error: AppError) => Response | Promise<Response> },
 ): Promise<Response> {
   const setCookie = sessionCookie(c.var.config.keys.session_cookie, renewed)
+  const refused = c.get('bodyRefused')
+  const answer = refused ? await refuse(refused) : await repeat(c, setCookie, fetch)
+  const isReplaced = answer.headers
+    .getSetCookie()
+    .some((cookie) => cookie.startsWith(`${setCookie.split('=')[0]}=`))
+  const out = new Response(answer.body, answer)
+  if (!isReplaced) out.headers.append('set-cookie', setCookie)
+  return out
+}
+
+function repeat(c: Context<AppEnv>, setCookie: string, fetch: Fetch): Response | Promise<Response> {
   const headers = new Headers(c.req.raw.headers)
   // Of two cookies with the same name, each of our parsers takes the first.
   headers.set('cookie', `${setCookie.split(';')[0]}; ${headers.get('cookie')}`)
@@ -35,11 +52,5 @@ export async function retryWithCurrentHint(
   const request = new Request(c.req.url, { method, headers, body, ...(cf && { cf }) })
   repeats.set(request, c.var.requestId)
   c.set('isRepeated', true)
-  const answer = await fetch(request, c.env, c.executionCtx as ExecutionContext)
-  const isReplaced = answer.headers
-    .getSetCookie()
-    .some((cookie) => cookie.startsWith(`${setCookie.split('=')[0]}=`))
-  const out = new Response(answer.body, answer)
-  if (!isReplaced) out.headers.append('set-cookie', setCookie)
-  return out
+  return fetch(request, c.env, c.executionCtx as ExecutionContext)
 }

@@ -38,7 +38,9 @@ async function readBytes(c: Context, most: number): Promise<Uint8Array> {
     return bytes
   } catch (error) {
     // The client disconnected halfway: nobody's fault here, and nobody hears the answer.
-    throw error instanceof AppError ? error : unreadableBody(error)
+    const refused = error instanceof AppError ? error : unreadableBody(error)
+    c.set('bodyRefused', refused)
+    throw refused
   } finally {
     clearTimeout(timer)
     reader?.cancel().catch(() => {}) // The rest of a body that is too long is discarded.

@@ -179,6 +179,27 @@ test('A hint that was wrong costs a second trip and a new cookie, and no request
   expect((await jar.open('/v1/users/me')).body.role).toBe('user')
 })
 
+test('A body that cannot be read is refused as usual if the hint was wrong, with the new cookie', async () => {
+  const { id, jar } = await signedIn()
+  await api.sql("UPDATE users SET role = 'manager', token_epoch = token_epoch + 1 WHERE id = ?", [id])
+  const raw = new ReadableStream({
+    start: (controller) => {
+      controller.enqueue(new TextEncoder().encode(JSON.stringify({ name: 'x'.repeat(70_000) })))
+      controller.close()
+    },
+  })
+  const headers = { origin: ORIGIN, 'sec-fetch-site': 'same-origin', 'content-type': 'application/json' }
+  const refused = await jar.request('PATCH', '/v1/users/me', { raw, headers })
+  expect([refused.status, refused.body.code, refused.headers.getSetCookie().length]).toEqual([
+    413,
+    'body_too_large',
+    1,
+  ])
+  expect(await nameOf(id)).toBe('Somebody')
+  const changed = await jar.ask('PATCH', '/v1/users/me', { name: 'Changed' })
+  expect([changed.status, changed.headers.getSetCookie()]).toEqual([200, []])
+})
+
 test('RV1: a disabled, deleted or logged-out user is out at once, by cookie too', async () => {
   for (const end of [
     "UPDATE users SET status = 'disabled', token_epoch = token_epoch + 1 WHERE id = ?",
