@@ -39,10 +39,7 @@ import { ActivityPage, DataPage, ProfilePage, SessionsPage } from './pages.tsx'
 import { SecurityPage } from './security.tsx'
 
 const profile = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) => {
-  const [known, { view, viewer, user }] = await Promise.all([
-    knownPasskeys(c.var, c.var.actor),
-    c.var.signedIn(),
-  ])
+  const [known, { view, viewer, user }] = await Promise.all([knownPasskeys(c.var), c.var.signedIn()])
   const { account, common } = view.texts
   const message = doneMessage(c, {
     saved: common.saved,
@@ -72,7 +69,7 @@ const security = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200
   const [factors, { data: identities }, known, { view, viewer, user }] = await Promise.all([
     listFactors(c.var, c.var.actor.sub),
     listIdentities(c.var, c.var.actor.sub),
-    knownPasskeys(c.var, c.var.actor),
+    knownPasskeys(c.var),
     c.var.signedIn(),
   ])
   const { account, factors: texts, common } = view.texts

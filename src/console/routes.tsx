@@ -123,7 +123,7 @@ export const consoleRoutes = new Hono<PageEnv>()
     const [today, readiness, known, { view, viewer }] = await Promise.all([
       readToday(c.var),
       seesSystem ? lookAtChecks(c.var, c.env, { writes: false }) : undefined,
-      knownPasskeys(c.var, c.var.actor),
+      knownPasskeys(c.var),
       c.var.signedIn(),
     ])
     const asksForNoFactor = seesSystem && c.var.config.SECOND_FACTOR === 'optional'

@@ -185,13 +185,20 @@ export async function removePasskey(resources: Resources, actor: Claims, id: str
  * deployment. It forgets all others, so none may be missing: adding one moves the session's turn, or ends the
  * session, and a replica that has not heard of this turn is not believed.
  */
-export async function knownPasskeys({ config, db }: Resources, { sub, sid, turn = 0 }: Claims) {
+export async function knownPasskeys({
+  config,
+  db,
+  actor: { sub, sid, turn = 0 },
+  signedIn,
+}: Pick<Resources, 'config' | 'db'> & { actor: Claims; signedIn(): Promise<unknown> }) {
   const asked = {
     known: selectUsablePasskeys(config, sub),
     session: build.select({ turn: sessions.turn }).from(sessions).where(eq(sessions.id, sid)),
   }
   const read = await db.read(asked)
   const hasHeard = read.session[0] !== undefined && read.session[0].turn >= turn
+  // Whoever turns out not to be signed in any more costs no other trip.
+  if (!hasHeard) await signedIn()
   const { known } = hasHeard ? read : await db.readPrimary(asked)
   return {
     rpId: config.WEBAUTHN_RP_ID,
