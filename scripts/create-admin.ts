@@ -198,7 +198,11 @@ async function makeAdmin(resources: Resources, user: User, wanted: NewAdmin): Pr
 }
 
 /** Throws a sentence that begins with `source` if the password may not be set, by the same rules as everywhere. */
-export function refuseWeakPassword(password: string, owner: { email: string; name: string }, source: string) {
+export function refuseWeakPassword(
+  password: string,
+  owner: { email: string; name: string; organisation: string | undefined },
+  source: string,
+) {
   parseInput(NewPassword(), password, source)
   const weakness = findPasswordWeakness(password, owner)
   if (weakness) throw new Error(`${source}: it ${weakness}.`)
@@ -264,13 +268,14 @@ async function main() {
   if (!values.email) throw new Error(USAGE)
   const email = values.email.trim()
   const name = parseInput(DisplayName(), values.name ?? 'Administrator', '--name')
+  const owner = { email, name, organisation: process.env.ORGANISATION }
   const given = await givenPassword()
-  if (given) refuseWeakPassword(given, { email, name }, 'The password')
+  if (given) refuseWeakPassword(given, owner, 'The password')
 
   let made: string | undefined
   const password = async () => {
     const chosen = given || (process.stdin.isTTY ? await askPassword() : '')
-    if (chosen) refuseWeakPassword(chosen, { email, name }, 'The password')
+    if (chosen) refuseWeakPassword(chosen, owner, 'The password')
     else made = newPassword()
     return chosen || made!
   }

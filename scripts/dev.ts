@@ -89,7 +89,7 @@ async function main() {
     inspect: { type: 'boolean' },
   } as const
   const { values, isDryRun } = readArguments({ usage: USAGE, options })
-  const admin = readAdmin()
+  const admin = readAdmin({ ...(values.demo && DEMO_SETTINGS), ...givenSettings() })
   const port = await findPort()
   if (isDryRun) return sayWhatWouldStart(port, admin.email)
 
@@ -191,11 +191,12 @@ interface Admin {
 }
 
 /** The administrator that the environment names. */
-function readAdmin(): Admin {
+function readAdmin({ ORGANISATION: organisation }: { ORGANISATION?: string }): Admin {
   const email = process.env.ADMIN_EMAIL?.trim() || 'admin@example.com'
   if (!isEmail(email)) throw new Error(`ADMIN_EMAIL: ${email} is not an e-mail address.`)
   const password = process.env.ADMIN_PASSWORD || undefined
-  if (password !== undefined) refuseWeakPassword(password, { email, name: ADMIN_NAME }, 'ADMIN_PASSWORD')
+  const owner = { email, name: ADMIN_NAME, organisation }
+  if (password !== undefined) refuseWeakPassword(password, owner, 'ADMIN_PASSWORD')
   return { email, password }
 }
 const ADMIN_NAME = 'Administrator'
@@ -250,9 +251,12 @@ function keep<Kept extends object>(secrets: Kept): Kept {
   return secrets
 }
 
+const givenSettings = () =>
+  existsSync(SETTINGS) ? (parseEnv(readFileSync(SETTINGS, 'utf8')) as Record<string, string>) : {}
+
 /** Your own settings. They override the defaults of this stack; what it must decide overrides them. */
 function ownSettings(ISSUER: string, secrets: Secrets, app: string | undefined) {
-  const own = existsSync(SETTINGS) ? (parseEnv(readFileSync(SETTINGS, 'utf8')) as Record<string, string>) : {}
+  const own = givenSettings()
   return {
     // So that a first login needs no mailbox. With a list of domains addresses must be proved, so it is not set then.
     ...(own.SIGNUP_DOMAINS ? {} : { EMAIL_VERIFICATION: 'optional' }),

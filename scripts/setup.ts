@@ -302,13 +302,18 @@ const hasAdmin = (env: object): Promise<boolean> =>
  * Returns the password, if one was made and must be told. Whoever ADMIN_EMAIL names may have been demoted or erased since
  * the first run, so nobody is made an administrator while there is one who can sign in.
  */
-async function makeAdmin(env: object, email: string, given?: string): Promise<string | undefined> {
+async function makeAdmin(
+  env: { ORGANISATION?: string },
+  email: string,
+  given?: string,
+): Promise<string | undefined> {
   if (await hasAdmin(env)) {
     console.log('There is an administrator already.')
     return undefined
   }
   const name = 'Administrator'
-  if (given) refuseWeakPassword(given, { email, name }, 'ADMIN_PASSWORD')
+  const { ORGANISATION: organisation } = env
+  if (given) refuseWeakPassword(given, { email, name, organisation }, 'ADMIN_PASSWORD')
   const password = given || randomBytes(15).toString('base64url')
   const { done } = await createAdmin({ env, email, name, password: () => password, resetPassword: false })
   console.log(`${email}: ${done.join(', ') || 'is an administrator already'}.`)

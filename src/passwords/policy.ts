@@ -12,7 +12,7 @@ export const normalizePassword = (password: string) => normalizeText(password, '
 export interface Context {
   email: string
   name: string
-  organisation?: string
+  organisation?: string | undefined
 }
 
 /** Unpacked when the first password is set, and kept. */

@@ -274,6 +274,8 @@ describe('what cannot work is reported at once, in a sentence', () => {
 
   test('PW1: a weak ADMIN_PASSWORD, an invalid address, and an unknown option', async () => {
     expect(await refuse({ ADMIN_PASSWORD: 'password1234' })).toMatch(/^ADMIN_PASSWORD: .*too common/)
+    const ours = await refuse({ ADMIN_PASSWORD: 'Fjord & Co 2031!' }, '--demo', '--dry-run')
+    expect(ours).toMatch(/^ADMIN_PASSWORD: .*organisation/)
     expect(await refuse({ ADMIN_EMAIL: 'nobody' })).toMatch(/^ADMIN_EMAIL: nobody is not/)
     expect(await refuse({}, '--rest')).toContain("Unknown option '--rest'")
     expect(existsSync(join(home, 'other'))).toBe(false)

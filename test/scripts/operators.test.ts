@@ -439,6 +439,11 @@ describe('admin:create', () => {
   test('PW1: refuses a weak password; accepts an address with spaces around it', async () => {
     const weak = await createBy({ ADMIN_PASSWORD: 'password1234' })
     expect([weak.code, weak.output]).toEqual([1, expect.stringContaining('too common')])
+    const ours = await createBy({ ORGANISATION: 'Fjord & Co', ADMIN_PASSWORD: 'Fjord & Co 2031!' })
+    expect([ours.code, ours.output]).toEqual([
+      1,
+      expect.stringMatching(/^The password: it is made of .*organisation\.$/m),
+    ])
     expect(await find()).toBeUndefined()
     expect((await run('create-admin.ts', ['--email', `  ${email} `])).output).toContain(`${email}: created`)
     expect(await find()).toMatchObject({ email })
