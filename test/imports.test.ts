@@ -110,23 +110,49 @@ test('ARCHITECTURE.md names every table and every folder', () => {
   expect([...folders].filter((folder) => !new RegExp(`\\b${folder}\\b`).test(text))).toEqual([])
 })
 
-test('Durations in texts are written by inWords, from the number that decides them', () => {
-  const NUMBERS = 'two|three|four|five|seven|ten|fifteen|thirty|zwei|drei|fünf|sieben|zehn|dreißig|\\d+'
-  const UNITS = 'seconds|minutes|hours|days|Sekunden|Minuten|Stunden|Tagen?'
-  const written = new RegExp(`\\b(?:${NUMBERS}) (?:${UNITS})\\b`, 'g')
+/** In each file of src, without its comments. */
+function findInCode(pattern: RegExp): string[] {
   const withoutComments = (text: string) =>
     text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/ .*$/gm, '')
   const found = files.flatMap((file) =>
-    (withoutComments(textOf(file)).match(written) ?? []).map((words) => `${file}: ${words}`),
+    (withoutComments(textOf(file)).match(pattern) ?? []).map((words) => `${file}: ${words}`),
   )
-  expect(found.sort()).toEqual([
+  return [...new Set(found)].sort()
+}
+
+test('Durations in texts are written by inWords, from the number that decides them', () => {
+  const NUMBERS = 'two|three|four|five|seven|ten|fifteen|thirty|zwei|drei|fünf|sieben|zehn|dreißig|\\d+'
+  const UNITS = 'seconds|minutes|hours|days|Sekunden|Minuten|Stunden|Tagen?'
+  const ONE = 'an?|one(?: more)?|eine?[mnr]?'
+  const UNIT = 'minute|hour|day|week|year|Minute|Stunde|Tag|Woche|Jahr'
+  const written = new RegExp(`\\b(?:(?:${NUMBERS}) (?:${UNITS})|(?:${ONE}) (?:${UNIT}))\\b`, 'gi')
+  expect(findInCode(written)).toEqual([
     // How others best read the history: a recommendation, not one of our limits.
+    'activity/routes.ts: a minute',
     'activity/routes.ts: two minutes',
+    'activity/stats.ts: a day',
     // As defined by their standards: RFC 8628 section 3.5, RFC 6238 section 4.1.
     'oauth/device/grant.ts: five seconds',
+    // How long a mail takes, by experience, or one of the minutes that are left.
+    'pages/texts/de/account.ts: eine Minute',
     'pages/texts/de/factors.ts: 30 Sekunden',
+    'pages/texts/de/signin.ts: eine Minute',
+    'pages/texts/en/account.ts: a minute',
+    // Rates: so many a day or an hour.
+    'pages/texts/en/console.ts: a day',
     'pages/texts/en/factors.ts: 30 seconds',
+    'pages/texts/en/signin.ts: a minute',
+    'recovery/schemas.ts: an hour',
   ])
+})
+
+test('A number of seconds or milliseconds is made of the units in values/durations.ts', () => {
+  const spelt = /\b(?:3_?600|86_?400|604_?800|60_000|3_600_000|86_400_000)\b|\* 60\b/g
+  expect(findInCode(spelt)).toEqual(['values/durations.ts: 60_000'])
+})
+
+test('No type is forced on a value: what comes from outside is parsed, or declared', () => {
+  expect(findInCode(/\bas unknown as\b/g)).toEqual([])
 })
 
 /** To be split by whoever works there next. */

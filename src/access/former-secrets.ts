@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { inWords, MINUTE_MS } from '../values/durations.ts'
+import { DAY_MS, inWords, MINUTE_MS } from '../values/durations.ts'
 
 /**
  * Digests of the secret of a key or a client and of the one before it, and until when the latter is valid
@@ -25,8 +25,8 @@ export const formerSecretSeconds = (means: string, stolen = 'it was stolen') =>
   z
     .int()
     .min(0)
-    .max(604_800)
-    .default(86_400)
+    .max((7 * DAY_MS) / 1000)
+    .default(DAY_MS / 1000)
     .meta({
       description: `${means}; asked again within ${inWords(SAME_CHANGE_MS)}, that one still works. 0: ${stolen}.`,
     })

@@ -52,7 +52,7 @@ export const activityRoutes = new Hono<AppEnv>()
       id: 'listCleanupRuns',
       tag: 'activity',
       summary: 'When clean-up ran, and what it removed',
-      description: 'Newest first; `failed` names what it could not do.',
+      description: 'Newest first.',
       responses: { 200: CleanupRunList },
       problems: [invalidCursor],
     }),

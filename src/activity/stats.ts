@@ -4,12 +4,12 @@ import type { Resources } from '../context.ts'
 import type { Statement } from '../database/statements.ts'
 import { systemState } from '../system/models.ts'
 import { ROLES, type Role, STATES, type State, userTotals } from '../users/models.ts'
-import { DAY_MS } from '../values/durations.ts'
+import { DAY_MS, YEAR_MS } from '../values/durations.ts'
 import { firstIdAt, Time, timeOfId, toTime, toTimeOrNull } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { type Action, activityLogs, dailyTotals, HAS_TIME } from './models.ts'
 
-const MOST_DAYS = 366
+const MOST_DAYS = YEAR_MS / DAY_MS
 const USUAL_DAYS = 30
 /** A row of history may be written a minute after the time of its id. */
 const LATE_MS = 120_000
@@ -109,7 +109,7 @@ export const AskForStats = lazy(() =>
     .refine((asked) => {
       const { first, last } = boundsOf(asked, Date.now())
       return first <= last && last - first < MOST_DAYS * DAY_MS
-    }, `A year at most, from the first day to the last.`),
+    }, `${MOST_DAYS} days at most, from the first to the last.`),
 )
 
 const count = () => z.int()
@@ -125,7 +125,9 @@ export const Stats = lazy(() =>
       }),
       counted_until: Time()
         .nullable()
-        .meta({ description: 'Later events are counted live, up to 10,000 a day and kind.' }),
+        .meta({
+          description: `Later events are counted live, up to ${MOST_COUNTED.toLocaleString('en')} a day and kind.`,
+        }),
     })
     .meta({ id: 'Stats' }),
 )

@@ -1,5 +1,9 @@
 import { sql } from 'drizzle-orm'
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { DAY_MS } from '../values/durations.ts'
+
+/** How long the former secret of a key stays valid beside the new one. */
+export const FORMER_MS = DAY_MS
 
 /**
  * Keys with which programs act for the user who made them. Only digests of secrets are stored: that of the

@@ -10,8 +10,9 @@ import { tooManyAttempts } from '../throttle/errors.ts'
 import { addressNotVerified, writeConflict } from '../users/errors.ts'
 import { inWords } from '../values/durations.ts'
 import { apiKeyExpired, apiKeyNotFound, tooManyApiKeys } from './errors.ts'
+import { FORMER_MS } from './models.ts'
 import { ApiKeyList, ApiKeyWithSecret, CreateApiKey } from './schemas.ts'
-import { createApiKey, FORMER_MS, listApiKeys, revokeApiKey, rotateApiKey } from './service.ts'
+import { createApiKey, listApiKeys, revokeApiKey, rotateApiKey } from './service.ts'
 
 const tag = 'keys'
 const MAKING_PROBLEMS = [

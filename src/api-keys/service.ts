@@ -20,15 +20,12 @@ import { tokenIsLive } from '../sessions/revocation.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
 import { addressNotVerified, writeConflict } from '../users/errors.ts'
 import { selectUsers, users } from '../users/models.ts'
-import { DAY_MS } from '../values/durations.ts'
 import { toTime, toTimeOrNull } from '../values/ids.ts'
 import { apiKeyExpired, apiKeyNotFound, tooManyApiKeys } from './errors.ts'
-import { type ApiKey as ApiKeyRow, apiKeys } from './models.ts'
+import { type ApiKey as ApiKeyRow, apiKeys, FORMER_MS } from './models.ts'
 import type { ApiKey, ApiKeyWithSecret, CreateApiKey } from './schemas.ts'
 
 const MAX_KEYS = 50
-/** How long the former secret of a key stays valid beside the new one. */
-export const FORMER_MS = DAY_MS
 
 const toApiKey = (row: ApiKeyRow, now: number): ApiKey => ({
   id: row.id,
@@ -123,7 +120,7 @@ export async function createApiKey(
     set: {},
     leavesUser: true,
     reliesOn: isSamePerson(user),
-    unless: [{ is: isFull, refused: tooManyApiKeys }, notices.obstacle],
+    unless: { full: { is: isFull, refused: tooManyApiKeys }, told: notices.obstacle },
     alsoWrite: (isDone) => [insertWhere(apiKeys, { ...row, rotated_at: addedAt(actor.sub, now) }, isDone)],
     mails: (isDone) => [enqueueNotice(resources, 'api_key_added', user, isDone, { told: notices.told })],
   })
@@ -164,7 +161,7 @@ export async function rotateApiKey(
     set: {},
     leavesUser: true,
     reliesOn: isSamePerson(user),
-    unless: [{ is: isOther, refused: writeConflict }, notices.obstacle],
+    unless: { other: { is: isOther, refused: writeConflict }, told: notices.obstacle },
     alsoWrite: (isDone) => [
       build
         .update(apiKeys)

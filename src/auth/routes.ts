@@ -149,7 +149,7 @@ export const authRoutes = new Hono<AppEnv>()
       id: 'beginPasskeyLogin',
       tag,
       summary: 'What a browser needs to sign in with a passkey',
-      description: 'Names no account: the browser offers what it has.',
+      description: 'Names no account.',
       responses: { 200: PasskeyOptions },
     }),
     (c) => c.json(beginPasskeyLogin(c.var)),

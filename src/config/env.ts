@@ -130,7 +130,7 @@ export const Env = lazy(() =>
     /** Who may not sign up: addresses, domains with their subdomains, networks. */
     SIGNUP_BLOCKED: z
       .string()
-      .max(MOST_OF_BLOCKED, 'is longer than 5 KB')
+      .max(MOST_OF_BLOCKED, `is longer than ${MOST_OF_BLOCKED / 1024} KB`)
       .toLowerCase()
       .pipe(list(faultOfBlocked))
       .transform((entries) => entries.map(spellEntry))
@@ -268,8 +268,7 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   CONSOLE: 'on or off',
   SIGNUP_DOMAINS:
     'whole domains such as your-domain.com, separated by commas: no @, no *, other letters as xn--…, subdomains one by one',
-  SIGNUP_BLOCKED:
-    'addresses, whole domains such as elsewhere.com, IP addresses and networks such as 192.0.2.0/24, separated by commas, 5 KB in all',
+  SIGNUP_BLOCKED: `addresses, whole domains such as elsewhere.com, IP addresses and networks such as 192.0.2.0/24, separated by commas, ${MOST_OF_BLOCKED / 1024} KB in all`,
   EMAIL_VERIFICATION: 'required, or leave it out',
   EMAIL_CODE_SIGNIN: 'on or off',
   IDENTITY_PROVIDERS: 'a JSON list of providers as docs/identity-providers.md shows it, or leave it out',

@@ -36,8 +36,12 @@ interface Done {
   count: string
   already?: string
   /** Sent by a button beside the list. */
-  isOfList?: 'yes'
+  isOfList?: string
 }
+
+/** What was done, of what a page has carried here. */
+const doneIn = ({ done, count = '0', ...more }: Record<string, string>): Done | undefined =>
+  done === 'blocked' || done === 'unblocked' ? { done, count, ...more } : undefined
 
 const placeIn = ({ cursor, covers }: Record<string, string>): Place => ({
   ...(covers && { covers }),
@@ -183,7 +187,7 @@ export const blockedPages = new Hono<PageEnv>()
     const { values: { covers = '', cursor = c.req.query('cursor') ?? '', ...done } = {} } =
       await carriedHere(c)
     const place = placeIn({ covers, cursor })
-    return blockedPage(c, {}, place, { done: 'done' in done ? (done as unknown as Done) : undefined })
+    return blockedPage(c, {}, place, { done: doneIn(done) })
   })
   .post('/', pasted, async (c) => {
     const { again, entries: typed = '' } = c.var.fields

@@ -1,6 +1,8 @@
 import type { FC } from 'hono/jsx'
 import { Button, Copy, Fold, Form, Notice, Select } from '../pages/components.tsx'
-import { ConsolePage, Head, Section, type Viewer } from '../pages/layout.tsx'
+import { toDuration } from '../pages/format.ts'
+import { ConsolePage, Head, Section } from '../pages/layout.tsx'
+import { DAY_MS, HOUR_MS } from '../values/durations.ts'
 import type { PageProps } from './today.tsx'
 
 /** The page's texts about a secret: an app's, or a webhook's. */
@@ -9,7 +11,8 @@ interface Texts {
   hint: string
   replace: string
   former: string
-  formers: Record<string, string>
+  kept: (time: string) => string
+  stolen: string
   button: string
   onlyTime: string
   onlyTimeHint: string
@@ -17,11 +20,13 @@ interface Texts {
 }
 
 const FORMER = 'keep_former_seconds'
-/** For how many seconds the former secret stays valid; the last choice is for one that was stolen. */
-const CHOICES = ['3600', '86400', '604800', '0']
+/** How long the former secret can stay valid. */
+const CHOICES = [HOUR_MS, DAY_MS, 7 * DAY_MS]
+const toSeconds = (ms: number) => String(ms / 1000)
 
 /** The form that replaces the secret of the app or webhook at `path`. */
-export const ReplaceSecret: FC<{ viewer: Viewer; path: string; texts: Texts }> = ({
+export const ReplaceSecret: FC<PageProps & { path: string; texts: Texts }> = ({
+  view,
   viewer,
   path,
   texts,
@@ -32,8 +37,11 @@ export const ReplaceSecret: FC<{ viewer: Viewer; path: string; texts: Texts }> =
         <Select
           name={FORMER}
           label={texts.former}
-          value="86400"
-          options={CHOICES.map((seconds) => [seconds, texts.formers[seconds]!])}
+          value={toSeconds(DAY_MS)}
+          options={[
+            ...CHOICES.map((ms) => [toSeconds(ms), texts.kept(toDuration(view, ms))] as [string, string]),
+            ['0', texts.stolen],
+          ]}
         />
         <Button>{texts.button}</Button>
       </Form>

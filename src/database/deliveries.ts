@@ -1,6 +1,6 @@
 import { and, asc, eq, lte, type SQL, type SQLWrapper } from 'drizzle-orm'
 import type { SQLiteColumn, SQLiteTable } from 'drizzle-orm/sqlite-core'
-import { MINUTE_MS } from '../values/durations.ts'
+import { HOUR_MS, MINUTE_MS } from '../values/durations.ts'
 import { build, type Statement } from './statements.ts'
 
 /**
@@ -16,7 +16,7 @@ const PER_RUN = 200
 const RUN_MS = 40_000
 /** The pause after the first failure; it doubles after each. */
 const FIRST_PAUSE_MS = MINUTE_MS
-const LONGEST_PAUSE_MS = 6 * 60 * MINUTE_MS
+const LONGEST_PAUSE_MS = 6 * HOUR_MS
 
 /** An outbox table. */
 export type Owed = SQLiteTable & { id: SQLiteColumn; attempts: SQLiteColumn; next_attempt_at: SQLiteColumn }

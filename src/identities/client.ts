@@ -3,6 +3,7 @@ import * as oauth from 'oauth4webapi'
 import type { IdentityProvider } from '../config/providers.ts'
 import type { Resources } from '../context.ts'
 import { notFound, Refusal } from '../http/problem.ts'
+import { YEAR_MS } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
 import { type Attempt, nonceOf, stateOf, verifierOf } from './attempts.ts'
 import { providerFailed, providerRefused } from './errors.ts'
@@ -43,7 +44,7 @@ const WITH_AUTH_TIME: Partial<Record<IdentityProvider['kind'], Record<string, st
   // https://developers.google.com/identity/siwg/security-bundle
   google: { claims: '{"id_token":{"auth_time":{"essential":true}}}' },
   // OpenID Connect Core section 2: with `max_age`, `auth_time` is required. A year forces no new login.
-  oidc: { max_age: String(365 * 86_400) },
+  oidc: { max_age: String(YEAR_MS / 1000) },
 }
 
 /** One for each provider, so that a response from one is worthless at another's (RFC 9700 section 4.4.2). */

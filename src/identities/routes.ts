@@ -35,7 +35,7 @@ export const identityRoutes = new Hono<AppEnv>()
       id: 'listIdentities',
       tag,
       summary: 'The providers that sign you in',
-      description: 'Oldest first. One whose provider is no longer set up is not `usable`.',
+      description: 'Oldest first.',
       responses: { 200: IdentityList },
     }),
     signedIn,

@@ -2,10 +2,11 @@ import { v7 as uuidv7 } from 'uuid'
 import type { Config } from '../config/main.ts'
 import { digestOf } from '../crypto/digest.ts'
 import { decryptJson, encryptJson } from '../crypto/encryption.ts'
+import { MINUTE_MS } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
 
 /** RFC 6749 section 4.1.2: short, as it travels through a browser. */
-const CODE_MS = 60_000
+const CODE_MS = MINUTE_MS
 const MAX_CODE_LENGTH = 4096
 
 /** The content of a code: its client and user, and what was decided when it was given. */

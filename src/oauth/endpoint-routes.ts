@@ -275,7 +275,7 @@ export const endpointRoutes = new Hono<AppEnv>()
       id: 'revoke',
       tag,
       summary: 'Ends the session of a token (RFC 7009)',
-      description: 'Only of your own app: any other token changes nothing, with the same answer.',
+      description: 'Only of your own app. Any other changes nothing, with the same answer.',
       responses: { 200: null, ...REFUSED },
       responseHeaders: REFUSED_HEADERS,
     }),

@@ -1,7 +1,7 @@
 import { and, type SQL, sql } from 'drizzle-orm'
 import { index, integer, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
 import { build, databaseNow } from '../database/statements.ts'
-import { MINUTE_MS } from '../values/durations.ts'
+import { DAY_MS, MINUTE_MS } from '../values/durations.ts'
 import { firstIdAt } from '../values/ids.ts'
 
 export const CLIENT_TYPES = ['public', 'confidential'] as const
@@ -178,6 +178,9 @@ export const isInTime = (now: number) => sql`${oauthDeviceCodes.id} > ${firstIdA
 /** So that devices which were approved, or wait for it, get no tokens any more. Reads only those of ten minutes. */
 export const forgetDevices = (now: number, which: SQL | undefined) =>
   build.delete(oauthDeviceCodes).where(and(isInTime(now), which))
+
+/** How long an app is told of a sign-out until it accepts: the triggers have this number too. */
+export const LOGOUT_OWED_MS = DAY_MS
 
 /**
  * Logout tokens that are owed to apps, written by triggers on `sessions`: one row for each login and app,

@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
 import { setCookie } from 'hono/cookie'
 import type { AppEnv } from '../context.ts'
+import { YEAR_MS } from '../values/durations.ts'
 import { isLanguage, LANGUAGE_COOKIE, type Language } from '../values/languages.ts'
 import { brandSheet } from './brand/brand.ts'
 import type { Clock } from './format.ts'
@@ -24,14 +25,12 @@ export interface View extends Clock {
   purgeDays: number
 }
 
-const YEAR_SECONDS = 365 * 86_400
-
 /** Remembers, for this browser, the language that was chosen on a page. */
 export function rememberLanguage(c: Context): void {
   const language = c.req.query('lang')
   if (!isLanguage(language)) return
   const attributes = { path: '/', secure: true, httpOnly: true, sameSite: 'Lax' } as const
-  setCookie(c, LANGUAGE_COOKIE, language, { ...attributes, maxAge: YEAR_SECONDS })
+  setCookie(c, LANGUAGE_COOKIE, language, { ...attributes, maxAge: YEAR_MS / 1000 })
 }
 
 /** @param locale the language that a signed-in user has chosen; it wins. */

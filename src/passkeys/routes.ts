@@ -109,7 +109,7 @@ export const relyingPartyRoutes = new Hono<AppEnv>()
       id: 'getRelatedOrigins',
       tag,
       summary: 'Origins at which passkeys of ours may be used (WebAuthn level 3 section 5.11)',
-      description: 'For browsers. Also served at a former domain.',
+      description: 'For browsers.',
       responses: { 200: RelatedOrigins },
     }),
     revalidated,

@@ -207,7 +207,7 @@ const unlessBlocked = (token: OneTimeToken) => ({
 const changeTo = (token: OneTimeToken, user: User, now: number): Change => ({
   action: 'email.changed',
   reliesOn: isSamePerson(user),
-  unless: [unlessBlocked(token)],
+  unless: { blocked: unlessBlocked(token) },
   set: { email: token.email, email_normalized: token.email_normalized, email_verified_at: now },
   details: { email: { from: user.email, to: token.email } },
   // The seven days of the undo begin when there is something to undo.

@@ -179,7 +179,7 @@ export const mailRoutes = new Hono<AppEnv>()
       id: 'undoEmailChange',
       tag,
       summary: 'Undo a change of address, from the old one',
-      description: 'Ends every session and the password. A closed account is open again.',
+      description: 'Ends every session and the password. Reopens a closed account.',
       responses: { 204: null },
       problems: [...byProof, emailTaken],
     }),

@@ -4,6 +4,7 @@ import type { Resources } from '../context.ts'
 import type { Keyring } from '../crypto/keyring.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
 import { ROLES, type Role } from '../users/models.ts'
+import { YEAR_MS } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
 import type { Claims } from './access-tokens.ts'
 import { ABSOLUTE_MS, SHORT_MS } from './lifetimes.ts'
@@ -88,10 +89,9 @@ export function moveSessionCookie(
 
 /** Shows that this browser has signed in before, so its tries are counted apart from strangers'. */
 const DEVICE_COOKIE = '__Host-roster-device'
-const YEAR_SECONDS = 365 * 86_400
 
 export const rememberDevice = (c: Context, deviceToken: string) =>
-  setCookie(c, DEVICE_COOKIE, deviceToken, { ...ATTRIBUTES, maxAge: YEAR_SECONDS })
+  setCookie(c, DEVICE_COOKIE, deviceToken, { ...ATTRIBUTES, maxAge: YEAR_MS / 1000 })
 
 export const knownDevice = (c: Context): { device_token?: string } => {
   const token = getCookie(c, DEVICE_COOKIE)

@@ -1,7 +1,7 @@
 import type { Config } from '../config/main.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
 import type { KnownDevice } from '../throttle/devices.ts'
-import { YEAR_MS } from '../throttle/limits.ts'
+import { YEAR_MS } from '../values/durations.ts'
 
 /**
  * A device token shows that its holder has completed a sign-in to one account within the last year. It grants

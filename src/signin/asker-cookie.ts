@@ -4,10 +4,16 @@ import type { Resources } from '../context.ts'
 import type { Purpose } from '../links/models.ts'
 import type { Proof } from '../links/schemas.ts'
 import { openSignupToken } from '../links/signup-tokens.ts'
+import { DAY_MS } from '../values/durations.ts'
 import { type Continuation, paramsOf, readContinuation } from './targets.ts'
 
-const DAY_SECONDS = 86_400
-const ATTRIBUTES = { httpOnly: true, secure: true, sameSite: 'Lax', path: '/', maxAge: DAY_SECONDS } as const
+const ATTRIBUTES = {
+  httpOnly: true,
+  secure: true,
+  sameSite: 'Lax',
+  path: '/',
+  maxAge: DAY_MS / 1000,
+} as const
 /**
  * Where somebody who signs up here continues once their address is confirmed, perhaps in another tab by the
  * link.

@@ -2,6 +2,7 @@ import type { Context } from 'hono'
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
 import { METHODS, type Method } from '../factors/state.ts'
 import type { AppError } from '../http/problem.ts'
+import { HOUR_MS } from '../values/durations.ts'
 import { type Continuation, paramsOf, readContinuation } from './targets.ts'
 
 /**
@@ -11,7 +12,7 @@ import { type Continuation, paramsOf, readContinuation } from './targets.ts'
 const COOKIE = '__Host-roster-factor'
 const ATTRIBUTES = { path: '/', secure: true, httpOnly: true, sameSite: 'Lax' } as const
 /** How long the page of first recovery codes can be reloaded. */
-const FIRST_CODES_SECONDS = 3600
+const FIRST_CODES_SECONDS = HOUR_MS / 1000
 
 export interface FactorDue extends Entering {
   challenge: string

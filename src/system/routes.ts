@@ -71,7 +71,7 @@ export const healthRoutes = new Hono<AppEnv>().get(
     id: 'getHealth',
     tag,
     summary: 'Alive',
-    description: 'Needs neither settings nor the database.',
+    description: 'Needs no settings and no database.',
     responses: { 200: Health },
   }),
   (c) => c.json({ status: 'ok' }),

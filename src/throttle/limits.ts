@@ -6,9 +6,6 @@ import { networkOf, rangeOf } from './networks.ts'
 
 /** The limits of requests and attempts, with their numbers and what they count. Mails have theirs in mail/limits.ts. */
 
-/** How long a device stays known, and its failures count. */
-export const YEAR_MS = 366 * DAY_MS
-
 /**
  * Counted by the platform, per location and minute. The numbers must be in wrangler.toml too; a test compares
  * them.

@@ -3,6 +3,7 @@ import type { Resources } from '../context.ts'
 import { build, databaseNow, type Statement } from '../database/statements.ts'
 import { Refusal } from '../http/problem.ts'
 import { users } from '../users/models.ts'
+import { YEAR_MS } from '../values/durations.ts'
 import {
   type Counter,
   countAttempt,
@@ -30,12 +31,10 @@ import {
   PAUSE_MS,
   RANGE_FACTOR,
   WINDOW_MS,
-  YEAR_MS,
 } from './limits.ts'
 import { throttles } from './models.ts'
 import { networkOf, rangeOf } from './networks.ts'
 
-export { MAX_FAILURES_IN_A_ROW } from './limits.ts'
 export { networkOf } from './networks.ts'
 
 /** What the queries of an attempt return. */

@@ -155,7 +155,7 @@ async function writeChange(
  */
 export function prepareChange(resources: Resources, by: Authority, row: User, change: Change) {
   const { now } = resources
-  const { unless = [] } = change
+  const { unless = {} } = change
   const set = {
     ...change.set,
     ...(typeof change.set.name === 'string' && { name_fold: nameFold(change.set.name) }),
@@ -182,7 +182,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     by.holds,
     takesAdminAway(row, change) ? anotherAdminRemains(resources.config, now, row.id) : undefined,
     sql`NOT ${isTaken} AND NOT ${isOthersId}`,
-    ...unless.map(({ is }) => sql`NOT ${is}`),
+    ...Object.values(unless).map(({ is }) => sql`NOT ${is}`),
   )!
   const asked = change.asksFor?.(mayAsk)
   const mayChange = asked ? sql`${mayAsk} AND ${asked.request.mayAsk}` : mayAsk
@@ -220,8 +220,8 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     user: selectUsers().where(eq(users.id, row.id)),
     ...(change.endsSessions || change.alsoWrite || changesRole ? { owed: selectIsOwed() } : {}),
     verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${isThere} AS is_as_read, ${isTaken} AS is_taken, ${isOthersId} AS is_others_id,
-      json_array(${sql.join(
-        unless.map(({ is }) => is),
+      json_object(${sql.join(
+        Object.entries(unless).map(([name, { is }]) => sql`${name}, ${is}`),
         sql`, `,
       )}) AS obstacles`,
   }
@@ -243,8 +243,9 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     }
     if (!holds) throw by.refused()
     if (!is_as_read) return undefined
-    for (const [at, is] of (JSON.parse(obstacles) as number[]).entries())
-      if (is) throw unless[at]!.refused(is)
+    const standing = JSON.parse(obstacles) as Record<string, number>
+    for (const [name, { refused }] of Object.entries(unless))
+      if (standing[name]) throw refused(standing[name])
     if (is_taken) throw emailTaken()
     if (is_others_id) throw externalIdTaken()
     if (asked && mailing) asked.request.assertAllowed(mailing)
@@ -256,7 +257,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
 }
 
 type Verdict = Record<'is_done' | 'holds' | 'is_as_read' | 'is_taken' | 'is_others_id', 0 | 1> & {
-  /** The values of `unless`, as JSON. */
+  /** The values of `unless` by their names, as JSON. */
   obstacles: string
 }
 

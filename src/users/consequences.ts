@@ -61,7 +61,7 @@ export interface Change {
    * What forbids the change at the moment it is written: the first expression, in parentheses, that is not 0. Its
    * value is passed to `refused`.
    */
-  unless?: readonly { is: SQL; refused: (is: number) => AppError }[]
+  unless?: Record<string, { is: SQL; refused: (is: number) => AppError }>
   /** Voids everything by which the account could be entered, links included. */
   voidsWaysIn?: boolean
   /** Revokes every API key of the user, as when an account is closed. */

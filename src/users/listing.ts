@@ -8,7 +8,7 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { normalizeEmailPart } from '../values/email.ts'
 import { firstIdAt } from '../values/ids.ts'
 import { pageTooDeep } from './errors.ts'
-import { type ManagedProfile, managedNames, ROLES, STATES, users, userTotals } from './models.ts'
+import { LOCKED, type ManagedProfile, managedNames, ROLES, STATES, users, userTotals } from './models.ts'
 import { foldName } from './names.ts'
 import {
   DEEPEST_ROW_BY_PAGE,
@@ -56,8 +56,8 @@ interface Kind {
  */
 const NARROWED = {
   locked: [
-    { index: 'users_locked', holds: 'failed_logins >= 100' },
-    { index: 'users_locked_factor', holds: 'failed_factors >= 100 AND failed_logins < 100' },
+    { index: 'users_locked', holds: LOCKED.password },
+    { index: 'users_locked_factor', holds: LOCKED.totpAlone },
   ],
   verified: [{ index: 'users_verified', holds: 'email_verified_at IS NOT NULL' }],
   unverified: [{ index: 'users_unverified', holds: 'email_verified_at IS NULL' }],

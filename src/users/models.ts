@@ -10,6 +10,7 @@ import {
 } from 'drizzle-orm/sqlite-core'
 import { type Action, activityLogs } from '../activity/models.ts'
 import { build } from '../database/statements.ts'
+import { MAX_FAILURES_IN_A_ROW } from '../throttle/limits.ts'
 
 export const ROLES = ['user', 'manager', 'admin'] as const
 export type Role = (typeof ROLES)[number]
@@ -34,6 +35,14 @@ export const IS_FOREIGN_HASH = sql`password_hash GLOB '$foreign$*'`
 
 /** A condition: the name needs a search key and has none yet (names.ts). Word for word the condition of an index. */
 export const HAS_NO_KEY = sql`name GLOB '*[^ -~]*' AND name_fold IS NULL`
+
+/** What is locked, as text: word for word the conditions of two indexes, and of the second without the first. */
+const TOTP_LOCKED = `failed_factors >= ${MAX_FAILURES_IN_A_ROW}`
+export const LOCKED = {
+  password: `failed_logins >= ${MAX_FAILURES_IN_A_ROW}`,
+  totp: TOTP_LOCKED,
+  totpAlone: `${TOTP_LOCKED} AND failed_logins < ${MAX_FAILURES_IN_A_ROW}`,
+}
 
 /** Somebody else typed the password, so the user replaces it when they prove their address. */
 export const TYPED = 1
@@ -124,10 +133,9 @@ export const users = sqliteTable(
     // For clean-up.
     index('users_deleted').on(table.deleted_at).where(sql`deleted_at IS NOT NULL`),
     index('users_never_proved').on(table.updated_at).where(NEVER_PROVED),
-    // For the filters of the list. The numbers of failures are from throttle/limits.ts. A missing factor is only
-    // listed for those who manage, so a sign-up adds no row to that index.
-    index('users_locked').on(table.role, table.state, table.id).where(sql`failed_logins >= 100`),
-    index('users_locked_factor').on(table.role, table.state, table.id).where(sql`failed_factors >= 100`),
+    // For the filters of the list. A missing factor is only listed for those who manage, so a sign-up adds no row to that index.
+    index('users_locked').on(table.role, table.state, table.id).where(sql.raw(LOCKED.password)),
+    index('users_locked_factor').on(table.role, table.state, table.id).where(sql.raw(LOCKED.totp)),
     index('users_verified').on(table.role, table.state, table.id).where(sql`email_verified_at IS NOT NULL`),
     index('users_unverified').on(table.role, table.state, table.id).where(sql`email_verified_at IS NULL`),
     index('users_without_factor')
@@ -145,9 +153,9 @@ export const users = sqliteTable(
 export const countLocked = (most: number): SQL<number> => {
   const isLiving = sql`role IN ${ROLES} AND state IN ('active', 'disabled')`
   return sql<number>`(SELECT count(*) FROM (
-    SELECT 1 FROM ${users} INDEXED BY users_locked WHERE failed_logins >= 100 AND ${isLiving} UNION ALL
+    SELECT 1 FROM ${users} INDEXED BY users_locked WHERE ${sql.raw(LOCKED.password)} AND ${isLiving} UNION ALL
     SELECT 1 FROM ${users} INDEXED BY users_locked_factor
-      WHERE failed_factors >= 100 AND failed_logins < 100 AND ${isLiving} LIMIT ${sql.raw(String(most))}))`
+      WHERE ${sql.raw(LOCKED.totpAlone)} AND ${isLiving} LIMIT ${sql.raw(String(most))}))`
 }
 
 /** How many users who are not deleted have no password that can be verified here; counts no further than `most`. */

@@ -85,7 +85,9 @@ export const ManagedUser = lazy(() =>
       locked: z
         .enum(['password', 'totp', 'both'])
         .nullable()
-        .meta({ description: 'What a hundred failures in a row have locked; null where nothing is.' }),
+        .meta({
+          description: `What ${MAX_FAILURES_IN_A_ROW} failures in a row have locked; null where nothing is.`,
+        }),
       second_factor: z.enum(SECOND_FACTORS).meta({
         description:
           'What there is beside the password: an authenticator app, passkeys, or both. Like `locked`, it changes without a new version.',

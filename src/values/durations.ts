@@ -3,6 +3,8 @@ import type { Language } from './languages.ts'
 export const MINUTE_MS = 60_000
 export const HOUR_MS = 60 * MINUTE_MS
 export const DAY_MS = 24 * HOUR_MS
+/** As long as the longest, so that nothing ends before its year is over. */
+export const YEAR_MS = 366 * DAY_MS
 
 /**
  * Our own words: the data that `Intl` needs for its own would take a third of the script's start, where

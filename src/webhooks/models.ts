@@ -5,7 +5,7 @@ import { keyIdIn, keyIdOf } from '../crypto/encryption.ts'
 import type { Keyring } from '../crypto/keyring.ts'
 import { databaseNow } from '../database/statements.ts'
 import { managedNames, users } from '../users/models.ts'
-import { DAY_MS } from '../values/durations.ts'
+import { DAY_MS, MINUTE_MS } from '../values/durations.ts'
 
 /**
  * Addresses at which other systems are told of changes. `types` is a JSON list of actions of the history. Secrets
@@ -139,6 +139,8 @@ export const eraseReasonsFromDeliveries = (about: SQL) =>
 
 /** How long a delivery is tried. */
 export const OWED_MS = 3 * DAY_MS
+/** A webhook rests after so many tries over so long without one success. */
+export const REST_AFTER = { tries: 50, ms: DAY_MS }
 /** How long it is kept after it was delivered or given up. */
 export const DELIVERED_KEPT_MS = 30 * DAY_MS
 /** How many are looked at for each webhook, of those that wait and of those that are refused again and again. */
@@ -206,4 +208,4 @@ export const webhookSecretsAreLost = (keys: Keyring) =>
   sql`EXISTS (SELECT 1 FROM ${webhooks} WHERE secret <> '' AND ${sql.raw(keyIdIn('secret'))} NOT IN ${keys.map(keyIdOf)})`
 
 /** A receiver that merely restarts is not worth reporting. */
-const FAILING_MS = 5 * 60_000
+const FAILING_MS = 5 * MINUTE_MS

@@ -2,7 +2,7 @@ import { and, eq, getTableColumns, gt, inArray, isNotNull, isNull, lte, or, sql 
 import { claiming, type Due, isAttempt, MAX_CONCURRENT } from '../database/deliveries.ts'
 import { build, databaseNow } from '../database/statements.ts'
 import { isAccepted } from '../http/outbound.ts'
-import { DAY_MS, HOUR_MS } from '../values/durations.ts'
+import { HOUR_MS, MINUTE_MS } from '../values/durations.ts'
 import {
   hooksWithOldest,
   IS_OPEN,
@@ -10,6 +10,7 @@ import {
   isRefusedHead,
   OWED_MS,
   REFUSED_AFTER,
+  REST_AFTER,
   refusedHeadOf,
   type WebhookDelivery,
   webhookDeliveries,
@@ -33,7 +34,7 @@ import {
  *   its way is never overtaken. The result is recorded only for that claim.
  */
 
-const CLAIM_MS = 60_000
+const CLAIM_MS = MINUTE_MS
 /** Random, so that no two claims of one row end at the same moment. */
 const CLAIM_SPREAD_MS = 20_000
 /**
@@ -41,8 +42,6 @@ const CLAIM_SPREAD_MS = 20_000
  */
 export const SEND_WITHIN_MS = CLAIM_MS / 2
 const FIRST_PAUSE_MS = 5000
-/** A webhook rests after so many tries over so long without one success. */
-export const REST_AFTER = { tries: 50, ms: DAY_MS }
 
 /** A claimed delivery, with the webhook as it was then. */
 export interface Claimed extends Omit<WebhookDelivery, 'event_details'> {

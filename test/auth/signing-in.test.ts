@@ -1,6 +1,6 @@
 import { describe, expect, inject, test, vi } from 'vitest'
 import type { Tokens } from '../../src/auth/schemas.ts'
-import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/service.ts'
+import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import { isEmail, normalizeEmail } from '../../src/values/email.ts'
 import { type Answer, openApi, PASSWORD } from '../support/api.ts'
 import { limiter } from '../support/limiter.ts'

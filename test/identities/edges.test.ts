@@ -194,7 +194,7 @@ describe('OA3: somebody whose provider does not say when it authenticated them',
 
   test('and each kind of provider is asked for the time in its own way', async () => {
     const asked = async (provider: string) => (await goTo(newJar(api), provider)).asked
-    expect((await asked('corp')).get('max_age')).toBe('31536000')
+    expect((await asked('corp')).get('max_age')).toBe('31622400')
     expect(JSON.parse((await asked('google')).get('claims')!)).toEqual({
       id_token: { auth_time: { essential: true } },
     })

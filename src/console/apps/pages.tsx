@@ -16,6 +16,7 @@ import {
 import { ConsolePage, Head, Section } from '../../pages/layout.tsx'
 import type { Outcome } from '../../pages/submit.ts'
 import type { View } from '../../pages/view.ts'
+import { DAY_MS } from '../../values/durations.ts'
 import { Remove, RowsPage } from '../rows.tsx'
 import { ReplaceSecret, SecretPage } from '../secret.tsx'
 import type { PageProps } from '../today.tsx'
@@ -181,7 +182,7 @@ export const AppPage: FC<PageProps & Outcome & ShownApp> = ({
       </Form>
       <div class="sections">
         {app.token_endpoint_auth_method.startsWith('client_secret_') && (
-          <ReplaceSecret {...{ viewer, path }} texts={clients.secret} />
+          <ReplaceSecret {...{ view, viewer, path }} texts={clients.secret} />
         )}
         {kind === 'service' && <Owner {...{ view, viewer, app, names, isAnsweredFor }} />}
         {app.backchannel_logout_uri !== null && <Logouts {...{ view, viewer, app, owed }} />}
@@ -197,7 +198,7 @@ export const AppPage: FC<PageProps & Outcome & ShownApp> = ({
           {
             method: 'POST',
             path: `/v1/oauth_clients/${app.client_id}/secret`,
-            body: { keep_former_seconds: 86_400 },
+            body: { keep_former_seconds: DAY_MS / 1000 },
           },
           { method: 'DELETE', path: `/v1/oauth_clients/${app.client_id}` },
         ]}

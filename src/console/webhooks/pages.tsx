@@ -19,6 +19,7 @@ import { toDuration } from '../../pages/format.ts'
 import { ConsolePage, Head, Section } from '../../pages/layout.tsx'
 import type { Outcome } from '../../pages/submit.ts'
 import type { View } from '../../pages/view.ts'
+import { DAY_MS } from '../../values/durations.ts'
 import { DELIVERED_KEPT_MS, OWED_MS } from '../../webhooks/models.ts'
 import { type Delivery, EVENT_TYPES, type Webhook, type WebhookWithSecret } from '../../webhooks/schemas.ts'
 import { Remove, RowsPage } from '../rows.tsx'
@@ -189,7 +190,7 @@ export const WebhookPage: FC<Shown> = ({
         </div>
       </Form>
       <div class="sections">
-        <ReplaceSecret {...{ viewer, path }} texts={webhooks.secret} />
+        <ReplaceSecret {...{ view, viewer, path }} texts={webhooks.secret} />
         <Remove {...{ viewer, path }} texts={webhooks.remove} />
       </div>
       <AsRequest
@@ -200,7 +201,7 @@ export const WebhookPage: FC<Shown> = ({
           {
             method: 'POST',
             path: `/v1/webhooks/${webhook.id}/secret`,
-            body: { keep_former_seconds: 86_400 },
+            body: { keep_former_seconds: DAY_MS / 1000 },
           },
           { method: 'GET', path: `/v1/webhooks/${webhook.id}/deliveries` },
           { method: 'DELETE', path: `/v1/webhooks/${webhook.id}` },

@@ -3,8 +3,7 @@ import type { Acting } from '../../users/change.ts'
 import { users } from '../../users/models.ts'
 import { webhookNotFound } from '../../webhooks/errors.ts'
 import { pageOfDeliveries, selectWebhook, selectWebhooks, toList } from '../../webhooks/listing.ts'
-import { webhooks } from '../../webhooks/models.ts'
-import { REST_AFTER } from '../../webhooks/protocol.ts'
+import { REST_AFTER, webhooks } from '../../webhooks/models.ts'
 import { toWebhook } from '../../webhooks/schemas.ts'
 
 const selectMakers = () => sql<{ id: string; name: string }>`SELECT id, name FROM ${users} WHERE id IN

@@ -10,11 +10,10 @@ import { Refusal } from '../../http/problem.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
 import { invalidToken } from '../../sessions/errors.ts'
 import { tokenIsLive } from '../../sessions/revocation.ts'
-import { DAY_MS } from '../../values/durations.ts'
 import { Id, Time, toTime } from '../../values/ids.ts'
 import { lazy, type Of } from '../../values/lazy.ts'
 import { clientNotFound } from '../errors.ts'
-import { isByDocument, isOfOurs, oauthClients, oauthLogouts } from '../models.ts'
+import { isByDocument, isOfOurs, LOGOUT_OWED_MS, oauthClients, oauthLogouts } from '../models.ts'
 
 /** For those who manage apps: the sign-outs that an app has not been told of. Those it has been told of are not kept. */
 
@@ -37,7 +36,7 @@ export const ListOwedLogouts = lazy(() => z.strictObject(pageQuery()))
 type Row = typeof oauthLogouts.$inferSelect
 const toOwed = (row: Row): OwedLogout => ({
   user_id: row.user_id,
-  owed_at: toTime(row.expires_at - DAY_MS),
+  owed_at: toTime(row.expires_at - LOGOUT_OWED_MS),
   attempts: row.attempts,
   answer: row.answer,
   next_attempt_at: toTime(row.next_attempt_at),

@@ -10,6 +10,7 @@ import { type Session, sessions } from '../../sessions/models.ts'
 import { publishDoubts, whileDoubting } from '../../sessions/near.ts'
 import { beginSession, revokeSessions } from '../../sessions/service.ts'
 import { type Role, userIsActive, users } from '../../users/models.ts'
+import { MINUTE_MS } from '../../values/durations.ts'
 import type { Code } from '../codes.ts'
 import { invalidGrant } from '../errors.ts'
 import {
@@ -34,7 +35,7 @@ export type Granted = Pick<
 
 /** For one user and app; one more, and the oldest ends. */
 const MAX_SESSIONS_PER_CLIENT = 10
-const USED_EVERY_MS = 5 * 60_000
+const USED_EVERY_MS = 5 * MINUTE_MS
 
 /**
  * Begins the app's session under the user's own, on the condition that nothing has changed since the code was

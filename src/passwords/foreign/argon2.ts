@@ -25,13 +25,15 @@ interface Exports {
   ) => number
 }
 
+const isArgon2 = (exports: object): exports is Exports => 'argon2_hash' in exports
+
 const TYPES = { i: 1, id: 2 } as const
 
 /** Argon2 (RFC 9106), in one piece. Its memory is allocated for this one hash, and released with it. */
 export async function argon2(hash: Argon2, password: Uint8Array): Promise<Uint8Array> {
   const { passes, memoryKib, lanes, salt, digest, type, version } = hash
-  const { exports } = await WebAssembly.instantiate(wasm)
-  const argon = exports as unknown as Exports
+  const { exports: argon } = await WebAssembly.instantiate(wasm)
+  if (!isArgon2(argon)) throw new Error('not Argon2')
   argon._initialize()
   const allocate = (length: number) => argon.malloc(Math.max(1, length))
   const [passwordAt, saltAt, digestAt] = [password.length, salt.length, digest.length].map(allocate) as [

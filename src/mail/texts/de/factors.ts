@@ -1,3 +1,6 @@
+import { FORMER_MS } from '../../../api-keys/models.ts'
+import { MAX_FAILURES_IN_A_ROW } from '../../../throttle/limits.ts'
+import { inWords } from '../../../values/durations.ts'
 import type { factors as English } from '../en/factors.ts'
 
 export const factors: typeof English = {
@@ -20,7 +23,7 @@ export const factors: typeof English = {
   api_key_rotated: ({ organisation }) => ({
     subject: `Ein Schlüssel deines Kontos bei ${organisation} wurde erneuert`,
     paragraphs: [
-      `Ein Schlüssel, mit dem ein Programm bei ${organisation} für dich handelt, wurde erneuert. Der bisherige gilt noch einen Tag.`,
+      `Ein Schlüssel, mit dem ein Programm bei ${organisation} für dich handelt, wurde erneuert. Der bisherige gilt noch ${inWords(FORMER_MS, 'de')}.`,
       'Wenn du das nicht warst, widerrufe ihn auf der Seite „Apps“. Wenn du dich nicht anmelden kannst, wähle per Mail ein neues Passwort: Damit enden alle Schlüssel.',
     ],
     button: 'Meine Schlüssel ansehen',
@@ -83,7 +86,7 @@ export const factors: typeof English = {
   factor_locked: ({ organisation }) => ({
     subject: `Jemand kennt dein Passwort für ${organisation}`,
     paragraphs: [
-      `Jemand hat sich bei ${organisation} mit deinem Passwort angemeldet und dann hundertmal einen falschen zweiten Faktor angegeben. In dein Konto ist niemand gekommen.`,
+      `Jemand hat sich bei ${organisation} mit deinem Passwort angemeldet und dann ${MAX_FAILURES_IN_A_ROW}-mal einen falschen zweiten Faktor angegeben. In dein Konto ist niemand gekommen.`,
       'Codes deiner Authenticator-App gelten nur noch auf Geräten, mit denen du dich schon einmal angemeldet hast. Passkeys und Wiederherstellungscodes gelten überall. Wähle jetzt ein neues Passwort, auch überall sonst, wo du es benutzt.',
     ],
     button: 'Neues Passwort wählen',

@@ -1,3 +1,4 @@
+import { MAX_FAILURES_IN_A_ROW } from '../../../throttle/limits.ts'
 import type { password as English } from '../en/password.ts'
 
 export const password: typeof English = {
@@ -28,7 +29,7 @@ export const password: typeof English = {
   account_locked: ({ organisation }) => ({
     subject: `Die Anmeldung bei ${organisation} mit deinem Passwort ist blockiert`,
     paragraphs: [
-      `Jemand hat hundert falsche Passwörter für dein Konto bei ${organisation} ausprobiert. Darum gilt dort kein Passwort mehr, außer auf Geräten, mit denen du dich schon einmal angemeldet hast.`,
+      `Jemand hat ${MAX_FAILURES_IN_A_ROW} falsche Passwörter für dein Konto bei ${organisation} ausprobiert. Darum gilt dort kein Passwort mehr, außer auf Geräten, mit denen du dich schon einmal angemeldet hast.`,
       'Dein Passwort wurde nicht erraten. Mit diesem Link gilt es wieder. Wenn du es auch anderswo benutzt, wähle ein neues.',
     ],
     button: 'Blockierung aufheben',

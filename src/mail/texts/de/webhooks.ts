@@ -1,3 +1,5 @@
+import { inWords } from '../../../values/durations.ts'
+import { REST_AFTER } from '../../../webhooks/models.ts'
 import type { webhooks as English } from '../en/webhooks.ts'
 
 const by = (actor: string | null, organisation: string) =>
@@ -58,7 +60,7 @@ export const webhooks: typeof English = {
   webhook_rested: ({ organisation, host }) => ({
     subject: `Ein Webhook von ${organisation} antwortet nicht und pausiert jetzt`,
     paragraphs: [
-      `Ein Webhook von ${organisation}${host === null ? '' : ` bei ${host}`} nimmt seit mehr als einem Tag nichts an, oder sein Empfänger meldet, dass es ihn nicht mehr gibt.`,
+      `Ein Webhook von ${organisation}${host === null ? '' : ` bei ${host}`} nimmt seit mehr als ${inWords(REST_AFTER.ms, 'de')} nichts an, oder sein Empfänger meldet, dass es ihn nicht mehr gibt.`,
       'Ausstehendes wird eine Weile aufbewahrt. Es wird gesendet, sobald jemand den Webhook ändert oder das Senden fortsetzt, oder ein Test gelingt.',
     ],
     button,

@@ -1,3 +1,6 @@
+import { FORMER_MS } from '../../../api-keys/models.ts'
+import { MAX_FAILURES_IN_A_ROW } from '../../../throttle/limits.ts'
+import { inWords } from '../../../values/durations.ts'
 import type { Write } from '../../text.ts'
 
 export const factors = {
@@ -20,7 +23,7 @@ export const factors = {
   api_key_rotated: ({ organisation }) => ({
     subject: `A key of your account at ${organisation} has a new secret`,
     paragraphs: [
-      `A key that lets a program act for you at ${organisation} was renewed. The former one works for one more day.`,
+      `A key that lets a program act for you at ${organisation} was renewed. The former one works for ${inWords(FORMER_MS)} more.`,
       'If it was not you, revoke it on the page of your apps. If you cannot sign in, set a new password by mail: that ends every key.',
     ],
     button: 'Look at my keys',
@@ -83,7 +86,7 @@ export const factors = {
   factor_locked: ({ organisation }) => ({
     subject: `Somebody has your password for ${organisation}`,
     paragraphs: [
-      `Somebody has signed in to ${organisation} with your password, and then got the second factor wrong a hundred times. They are not in your account.`,
+      `Somebody has signed in to ${organisation} with your password, and then got the second factor wrong ${MAX_FAILURES_IN_A_ROW} times. They are not in your account.`,
       'Codes of your authenticator app are taken only from devices that you have signed in with before; passkeys and recovery codes work everywhere. Set a new password now, also wherever else you use it.',
     ],
     button: 'Set a new password',

@@ -1,3 +1,4 @@
+import { MAX_FAILURES_IN_A_ROW } from '../../../throttle/limits.ts'
 import type { Write } from '../../text.ts'
 
 export const password = {
@@ -29,7 +30,7 @@ export const password = {
   account_locked: ({ organisation }) => ({
     subject: `Signing in to ${organisation} with your password is locked`,
     paragraphs: [
-      `Somebody has tried a hundred wrong passwords for your account at ${organisation}, so it takes a password only from devices that you have signed in with before.`,
+      `Somebody has tried ${MAX_FAILURES_IN_A_ROW} wrong passwords for your account at ${organisation}, so it takes a password only from devices that you have signed in with before.`,
       'Your password was not guessed. This link lets you sign in with it again; if you use it elsewhere too, set a new one.',
     ],
     button: 'Unlock my account',

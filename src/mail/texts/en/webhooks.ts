@@ -1,3 +1,5 @@
+import { inWords } from '../../../values/durations.ts'
+import { REST_AFTER } from '../../../webhooks/models.ts'
 import type { Write } from '../../text.ts'
 
 const by = (actor: string | null, organisation: string) => `${actor ?? 'An administrator'} of ${organisation}`
@@ -54,7 +56,7 @@ export const webhooks = {
   webhook_rested: ({ organisation, host }) => ({
     subject: `A webhook of ${organisation} does not answer, and is no longer tried`,
     paragraphs: [
-      `A webhook of ${organisation}${at(host)} has failed for more than a day, or said that it is gone for good.`,
+      `A webhook of ${organisation}${at(host)} has failed for more than ${inWords(REST_AFTER.ms)}, or said that it is gone for good.`,
       'What it is owed is kept for a while. It goes out once the webhook is changed or resumed, or a test of it succeeds.',
     ],
     button,

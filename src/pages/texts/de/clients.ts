@@ -1,3 +1,5 @@
+import { LOGOUT_OWED_MS } from '../../../oauth/models.ts'
+import { inWords } from '../../../values/durations.ts'
 import type { clients as english } from '../en/clients.ts'
 
 export const clients: typeof english = {
@@ -71,12 +73,8 @@ export const clients: typeof english = {
     hint: 'Es wurde nur einmal angezeigt und ist hier nicht gespeichert.',
     replace: 'Geheimnis ersetzen…',
     former: 'Das bisherige',
-    formers: {
-      '3600': 'gilt noch eine Stunde',
-      '86400': 'gilt noch einen Tag',
-      '604800': 'gilt noch eine Woche',
-      '0': 'wurde gestohlen: Es endet sofort, samt allen Tokens daraus',
-    },
+    kept: (time) => `gilt noch ${time}`,
+    stolen: 'wurde gestohlen: Es endet sofort, samt allen Tokens daraus',
     button: 'Neues Geheimnis erzeugen',
     title: (app) => `Das Geheimnis von ${app}`,
     onlyTime: 'Wir zeigen es nur dieses eine Mal',
@@ -93,7 +91,7 @@ export const clients: typeof english = {
   },
   logouts: {
     section: 'Abmeldungen',
-    hint: 'Wir melden ihr jede Abmeldung, wenn nötig einen Tag lang immer wieder.',
+    hint: `Wir melden ihr jede Abmeldung, wenn nötig ${inWords(LOGOUT_OWED_MS, 'de')} lang immer wieder.`,
     none: 'Sie weiß von jeder Abmeldung.',
     signedOut: 'Jemand hat sich abgemeldet',
     tried: (times) =>

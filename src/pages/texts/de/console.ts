@@ -1,3 +1,5 @@
+import { MAX_AT_ONCE } from '../../../bulk/schemas.ts'
+import { MAX_FAILURES_IN_A_ROW } from '../../../throttle/limits.ts'
 import type { console as English } from '../en/console.ts'
 
 const people = (count: number) => (count === 1 ? '1 Person' : `${count} Personen`)
@@ -24,8 +26,7 @@ export const console: typeof English = {
     lateMails: (count) => (count === 1 ? '1 Mail wartet' : `${count} Mails warten`),
     seeMails: 'Mails ansehen',
     lockedPeople: (count) => (count === '1' ? '1 Konto ist blockiert' : `${count} Konten sind blockiert`),
-    lockedPeopleHint:
-      'Hundert falsche Passwörter oder Codes hintereinander. Die Personen haben eine Mail bekommen.',
+    lockedPeopleHint: `${MAX_FAILURES_IN_A_ROW} falsche Passwörter oder Codes hintereinander. Die Personen haben eine Mail bekommen.`,
     seeWho: 'Ansehen',
     setting: 'Einstellung',
     noFactor: 'Die Verwaltung kann sich mit dem Passwort allein anmelden',
@@ -240,7 +241,7 @@ export const console: typeof English = {
   invitations: {
     title: 'Einladungen',
     inviteTitle: 'Einladen',
-    inviteHint: 'Füge Adressen ein oder eine Tabelle: Adresse, Name, Rolle. Eine pro Zeile, bis zu hundert.',
+    inviteHint: `Füge Adressen ein oder eine Tabelle: Adresse, Name, Rolle. Eine pro Zeile, bis zu ${MAX_AT_ONCE}.`,
     emails: 'Adressen',
     button: 'Einladen',
     none: 'Niemand ist eingeladen',

@@ -1,3 +1,4 @@
+import { MAX_FAILURES_IN_A_ROW } from '../../../throttle/limits.ts'
 import type { factors as english } from '../en/factors.ts'
 
 export const factors: typeof english = {
@@ -77,9 +78,15 @@ export const factors: typeof english = {
   passkeyCount: (count) => (count === 1 ? '1 Passkey' : `${count} Passkeys`),
   resetButton: 'Zurücksetzen',
   locked: {
-    password: ['Die Anmeldung mit Passwort ist blockiert', 'Hundert falsche Passwörter hintereinander.'],
-    totp: ['Die Authenticator-App ist blockiert', 'Hundert falsche Codes hintereinander.'],
-    both: ['Passwort und Authenticator-App sind blockiert', 'Je hundert Fehlversuche hintereinander.'],
+    password: [
+      'Die Anmeldung mit Passwort ist blockiert',
+      `${MAX_FAILURES_IN_A_ROW} falsche Passwörter hintereinander.`,
+    ],
+    totp: ['Die Authenticator-App ist blockiert', `${MAX_FAILURES_IN_A_ROW} falsche Codes hintereinander.`],
+    both: [
+      'Passwort und Authenticator-App sind blockiert',
+      `Je ${MAX_FAILURES_IN_A_ROW} Fehlversuche hintereinander.`,
+    ],
   },
   leftWithout: {
     badge: 'Kein Zugang',

@@ -1,3 +1,5 @@
+import { FORMER_MS } from '../../../api-keys/models.ts'
+import { inWords } from '../../../values/durations.ts'
 import type { keys as english } from '../en/keys.ts'
 
 export const keys: typeof english = {
@@ -21,8 +23,7 @@ export const keys: typeof english = {
   expired: 'Abgelaufen',
   former: 'der bisherige gilt bis',
   rotate: 'Erneuern…',
-  rotateHint:
-    'Du bekommst einen neuen Schlüssel, und der jetzige gilt noch einen Tag. Wenn ihn jemand gestohlen hat, widerrufe ihn stattdessen.',
+  rotateHint: `Du bekommst einen neuen Schlüssel, und der jetzige gilt noch ${inWords(FORMER_MS, 'de')}. Wenn ihn jemand gestohlen hat, widerrufe ihn stattdessen.`,
   rotateButton: 'Erneuern',
   revoke: 'Widerrufen…',
   revokeHint: 'Programme, die ihn benutzen, werden ab sofort abgewiesen. Das ist endgültig.',

@@ -1,3 +1,6 @@
+import { LOGOUT_OWED_MS } from '../../../oauth/models.ts'
+import { inWords } from '../../../values/durations.ts'
+
 /** Apps and services as those who manage them see them. */
 export const clients = {
   title: 'Apps',
@@ -70,12 +73,8 @@ export const clients = {
     hint: 'It was shown once, and we keep none of it.',
     replace: 'Replace the secret…',
     former: 'The one it has now',
-    formers: {
-      '3600': 'works for one more hour',
-      '86400': 'works for one more day',
-      '604800': 'works for one more week',
-      '0': 'was stolen: it ends at once, with all it gave',
-    } as Record<string, string>,
+    kept: (time: string) => `works for ${time} more`,
+    stolen: 'was stolen: it ends at once, with all it gave',
     button: 'Make a new secret',
     title: (app: string) => `The secret of ${app}`,
     onlyTime: 'This is the only time we show it',
@@ -92,7 +91,7 @@ export const clients = {
   },
   logouts: {
     section: 'Sign-outs',
-    hint: 'It is told when somebody signs out, and again for a day until it accepts.',
+    hint: `It is told when somebody signs out, and again for ${inWords(LOGOUT_OWED_MS)} until it accepts.`,
     none: 'It has heard of every sign-out.',
     signedOut: 'Somebody signed out',
     tried: (times: number) =>

@@ -1,3 +1,6 @@
+import { MAX_AT_ONCE } from '../../../bulk/schemas.ts'
+import { MAX_FAILURES_IN_A_ROW } from '../../../throttle/limits.ts'
+
 export const console = {
   nav: {
     today: 'Today',
@@ -18,7 +21,7 @@ export const console = {
     lateMails: (count: number) => (count === 1 ? '1 mail is waiting' : `${count} mails are waiting`),
     seeMails: 'See mails',
     lockedPeople: (count: string) => (count === '1' ? '1 account is locked' : `${count} accounts are locked`),
-    lockedPeopleHint: 'A hundred wrong passwords or codes in a row. Their owners were told by mail.',
+    lockedPeopleHint: `${MAX_FAILURES_IN_A_ROW} wrong passwords or codes in a row. Their owners were told by mail.`,
     seeWho: 'See who',
     setting: 'Setting',
     noFactor: 'Managers can sign in with a password alone',
@@ -226,7 +229,7 @@ export const console = {
   invitations: {
     title: 'Invitations',
     inviteTitle: 'Invite',
-    inviteHint: 'Paste addresses, or a table: address, name, role. One to a line, up to a hundred.',
+    inviteHint: `Paste addresses, or a table: address, name, role. One to a line, up to ${MAX_AT_ONCE}.`,
     emails: 'Addresses',
     button: 'Invite',
     none: 'Nobody is invited',

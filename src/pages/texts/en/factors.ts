@@ -1,3 +1,5 @@
+import { MAX_FAILURES_IN_A_ROW } from '../../../throttle/limits.ts'
+
 export const factors = {
   title: 'Enter your code',
   lead: (email: string) => `For ${email}.`,
@@ -74,11 +76,14 @@ export const factors = {
   none: 'None',
   passkeyCount: (count: number) => (count === 1 ? '1 passkey' : `${count} passkeys`),
   resetButton: 'Reset',
-  /** What a hundred failures in a row have locked. */
+  /** What too many failures in a row have locked. */
   locked: {
-    password: ['Password sign-in is locked', 'A hundred wrong passwords in a row.'],
-    totp: ['The authenticator app is locked', 'A hundred wrong codes in a row.'],
-    both: ['Password and authenticator app are locked', 'A hundred failed tries in a row of each.'],
+    password: ['Password sign-in is locked', `${MAX_FAILURES_IN_A_ROW} wrong passwords in a row.`],
+    totp: ['The authenticator app is locked', `${MAX_FAILURES_IN_A_ROW} wrong codes in a row.`],
+    both: [
+      'Password and authenticator app are locked',
+      `${MAX_FAILURES_IN_A_ROW} failed tries in a row of each.`,
+    ],
   } as Record<'password' | 'totp' | 'both', readonly [string, string]>,
   /** Whom a provider that was removed from the settings leaves without a way in. */
   leftWithout: {

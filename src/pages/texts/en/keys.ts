@@ -1,3 +1,6 @@
+import { FORMER_MS } from '../../../api-keys/models.ts'
+import { inWords } from '../../../values/durations.ts'
+
 export const keys = {
   title: 'Keys',
   hint: 'A key lets a program act for you, without your password.',
@@ -19,8 +22,7 @@ export const keys = {
   expired: 'Expired',
   former: 'the former one works until',
   rotate: 'Renew…',
-  rotateHint:
-    'You get a new key, and the present one works for one more day. If somebody stole it, revoke it instead.',
+  rotateHint: `You get a new key, and the present one works for ${inWords(FORMER_MS)} more. If somebody stole it, revoke it instead.`,
   rotateButton: 'Renew it',
   revoke: 'Revoke…',
   revokeHint: 'Whatever uses it is refused from now on. This is for good.',
