@@ -1,5 +1,5 @@
 import { Redis } from '@upstash/redis'
-import { ERASED_PREFIX, LEDGER_KEY, lifetimeOf } from '../src/activity/ledger.ts'
+import { ERASED_PREFIX, entryLifetimeOf, LEDGER_KEY } from '../src/activity/ledger.ts'
 import { HEAD_KEY } from '../src/activity/seals.ts'
 import { faultOfOrigin } from '../src/config/checks.ts'
 import { type Config, configOf } from '../src/config/main.ts'
@@ -34,7 +34,13 @@ export async function moveKeys(config: Config, from: string, isDryRun: boolean):
   const [before, after] = [from, config.ISSUER].map(keyPrefixOf) as [string, string]
   return {
     digests: await moveDigests(redis, before, after, isDryRun),
-    entries: await moveEntries(redis, before + LEDGER_KEY, after + LEDGER_KEY, lifetimeOf(config), isDryRun),
+    entries: await moveEntries(
+      redis,
+      before + LEDGER_KEY,
+      after + LEDGER_KEY,
+      entryLifetimeOf(config),
+      isDryRun,
+    ),
     head: await moveHead(redis, before + HEAD_KEY, after + HEAD_KEY, isDryRun),
   }
 }

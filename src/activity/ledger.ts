@@ -61,7 +61,7 @@ const ACTIONS: readonly Action[] = [
  */
 export type Erased = Pick<User, 'id' | 'external_id'> & Partial<Pick<User, 'email_normalized'>>
 
-export const lifetimeOf = ({ BACKUPS_KEPT_DAYS }: Config) => BACKUPS_KEPT_DAYS * DAY_MS
+export const entryLifetimeOf = ({ BACKUPS_KEPT_DAYS }: Config) => BACKUPS_KEPT_DAYS * DAY_MS
 
 /** The digests of what identifies an erased user, under each of these keys. */
 function digestsOf(keys: readonly Uint8Array[], person: Partial<Erased>): string[] {
@@ -76,7 +76,7 @@ const ownDigests = ({ keys }: Config, { id, email_normalized = '', external_id }
   digestsOf(keys.ledger.slice(0, 1), { id, email_normalized, external_id })
 
 const marksOf = (config: Config, digests: readonly string[]) =>
-  new Map(digests.map((digest) => [erasedKey(digest), lifetimeOf(config)]))
+  new Map(digests.map((digest) => [erasedKey(digest), entryLifetimeOf(config)]))
 
 /** For the batch of an erasure: records that the ledger has to be told. */
 export const enqueueErasure = (config: Config, person: Erased, isDone: SQL): Statement[] =>
@@ -175,7 +175,7 @@ export async function updateLedger(resources: Resources): Promise<object | undef
   if (config.BACKUPS_KEPT_DAYS === 0) return undefined
   const [place] = (await redis.mget([PLACE_KEY], 'marks')) ?? []
   if (place === undefined) return undefined
-  const oldest = firstIdAt(Date.now() - lifetimeOf(config))
+  const oldest = firstIdAt(Date.now() - entryLifetimeOf(config))
   const [last = oldest, lastLate = oldest] = place?.split(' ') ?? []
   let reading: Reading | undefined = { place: place ?? '', last, lastLate }
   let told = 0
@@ -214,7 +214,7 @@ async function tellPage(
   hadPlace: boolean,
 ): Promise<Told | undefined> {
   const now = Date.now()
-  const lifetimeMs = lifetimeOf(config)
+  const lifetimeMs = entryLifetimeOf(config)
   const { rows, late, owed } = await db
     .readPrimary({
       rows: selectBetween(from.last),
@@ -272,7 +272,7 @@ export async function readLedger({
   config,
   redis,
 }: Pick<Resources, 'config' | 'redis'>): Promise<Entry[] | undefined> {
-  const since = firstIdAt(Date.now() - lifetimeOf(config))
+  const since = firstIdAt(Date.now() - entryLifetimeOf(config))
   // Reads from the end and drops duplicates, so that what cron adds or removes meanwhile hides no entry.
   const lines = new Set<string>()
   for (let end = -1; ; end -= ENTRIES_PER_CALL) {

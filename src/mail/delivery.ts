@@ -29,7 +29,7 @@ export async function deliverNew(resources: Resources, ids: string[]): Promise<v
 }
 
 /** A mail that is about to be sent, with the names in its text as they are now. */
-type Owed = OutboxMail & { action: string | null; details: ArrayBuffer | null }
+type OwedMail = OutboxMail & { action: string | null; details: ArrayBuffer | null }
 
 const ofEvent = (what: SQL) => sql`(SELECT ${what} FROM ${activityLogs} WHERE id = ${outbox.event_id})`
 /** Events that share a kind of mail. */
@@ -54,7 +54,7 @@ export async function deliverDue(resources: Resources): Promise<{ due: number; d
       const { mails: claimed, dead } = await claim(resources, send, due)
       return { claimed, dead }
     },
-    deliver: (mail: Owed) => deliver(resources, send, mail),
+    deliver: (mail: OwedMail) => deliver(resources, send, mail),
   })
 }
 
@@ -72,7 +72,7 @@ const stillStands = sql`(${outbox.token_id} IS NULL OR EXISTS (SELECT 1 FROM ${o
     AND (${users.deleted_at} IS NULL OR ${inArray(outbox.kind, REACH_DELETED)})))`
 
 interface Claimed {
-  mails: Owed[]
+  mails: OwedMail[]
   /** How many were given up. */
   dead: number
 }
@@ -159,7 +159,7 @@ async function claimAtOnce(
 }
 
 /** One attempt at one claimed mail. A failure does not affect the others. */
-async function deliver(resources: Resources, send: Send, mail: Owed): Promise<void> {
+async function deliver(resources: Resources, send: Send, mail: OwedMail): Promise<void> {
   const { id, kind, attempts } = mail
   // The id of the request that sends it, or of the cron run.
   const line = { request_id: resources.origin.requestId, id, kind, attempts }
@@ -190,7 +190,7 @@ async function deliver(resources: Resources, send: Send, mail: Owed): Promise<vo
 async function attempt(
   resources: Resources,
   send: Send,
-  mail: Owed,
+  mail: OwedMail,
 ): Promise<{ reason: string; isFinal: boolean } | undefined> {
   try {
     await send({ ...write(resources, mail), to: mailboxOf(mail.recipient), id: mail.id })
@@ -235,7 +235,7 @@ async function noteSent({ db }: Resources, mail: OutboxMail): Promise<void> {
   })
 }
 
-function write({ config }: Resources, mail: Owed) {
+function write({ config }: Resources, mail: OwedMail) {
   const { purpose, page, hasCode, isAsked }: Kind = KINDS[mail.kind]
   const texts = mailTextsIn(mail.language)
   const members = membersOf({ details: detailsIn(mail.details) })

@@ -90,7 +90,7 @@ export const MAX_FAILURES_IN_A_ROW = 100
  * account.
  */
 export const FAILURES_PER_PAUSE = 10
-export const PAUSE_MS = 15 * MINUTE_MS
+export const FAILURES_PAUSE_MS = 15 * MINUTE_MS
 
 /** An account knows only this many devices, the newest: signing in again and again gives no more tries. */
 export const DEVICES_PER_ACCOUNT = 20

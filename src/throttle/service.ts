@@ -23,12 +23,12 @@ import { type KnownDevice, knowsDevice } from './devices.ts'
 import { tooManyAttempts } from './errors.ts'
 import { openNetworkFailures } from './failures.ts'
 import {
+  FAILURES_PAUSE_MS,
   FAILURES_PER_PAUSE,
   FIRST_WAIT_MS,
   FREE_FAILURES,
   LONGEST_WAIT_MS,
   MAX_FAILURES_IN_A_ROW,
-  PAUSE_MS,
   RANGE_FACTOR,
   WINDOW_MS,
 } from './limits.ts'
@@ -271,7 +271,7 @@ const countLasting = (which: Which) =>
     first: { attempts: 1, blocked_until: 0, expires_at: sql`${databaseNow} + ${YEAR_MS}` },
     next: {
       attempts: sql`attempts + 1`,
-      blocked_until: sql`CASE WHEN (attempts + 1) % ${FAILURES_PER_PAUSE} = 0 THEN ${databaseNow} + ${PAUSE_MS} ELSE 0 END`,
+      blocked_until: sql`CASE WHEN (attempts + 1) % ${FAILURES_PER_PAUSE} = 0 THEN ${databaseNow} + ${FAILURES_PAUSE_MS} ELSE 0 END`,
       expires_at: sql`${databaseNow} + ${YEAR_MS}`,
     },
     counts: sql`blocked_until <= ${databaseNow}`,

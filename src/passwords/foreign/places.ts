@@ -3,7 +3,7 @@
  * test/foreign/queue-model.test.ts tries every order of events.
  */
 
-export const LONGEST_WAIT_MS = 4000
+export const LONGEST_QUEUE_MS = 4000
 /** How much longer than booked a check may take, on a busy processor, before its request counts as gone. */
 const PATIENCE = 8
 const GRACE_MS = 10_000
@@ -30,9 +30,9 @@ export function placeBehind(
 ): { place: Place; busyMs?: undefined } | { place?: undefined; busyMs: number } {
   const { userId, network, bookedMs } = asking
   const waitMs = places.reduce((sum, other) => sum + other.bookedMs, 0)
-  const isLast = waitMs + bookedMs > LONGEST_WAIT_MS
+  const isLast = waitMs + bookedMs > LONGEST_QUEUE_MS
   if (
-    waitMs > LONGEST_WAIT_MS ||
+    waitMs > LONGEST_QUEUE_MS ||
     places.some((other) => other.userId === userId) ||
     (isLast && places.some((other) => other.network === network))
   )
