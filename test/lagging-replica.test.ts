@@ -1,9 +1,13 @@
+import { decodeBase32IgnorePadding } from '@oslojs/encoding'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { type Api, openApi, PASSWORD } from './support/api.ts'
+import { DEVICE_CODE } from '../src/oauth/models.ts'
+import { type Api, linkIn, openApi, PASSWORD } from './support/api.ts'
 import { softwarePasskey } from './support/authenticator.ts'
-import { addPasskey } from './support/factors.ts'
+import { addPasskey, codeOf, mailedCode } from './support/factors.ts'
+import { comeFrom, isSignedIn, newJar, withProviders } from './support/identities.ts'
 import { addKey } from './support/keys.ts'
-import { signedIn } from './support/pages.ts'
+import { addApp } from './support/oauth.ts'
+import { openBrowser, signedIn } from './support/pages.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
 /** Whoever has just changed something relies on it at once, but a replica may learn of it a moment later. */
@@ -173,5 +177,64 @@ test('HX8, PK4: an authenticator is not told to forget the passkey that was just
       const { allAcceptedCredentialIds } = JSON.parse(known!.replaceAll('&quot;', '"'))
       expect(allAcceptedCredentialIds.sort()).toEqual([former.id, passkey.id].sort())
     }
+  })
+})
+
+test('HX8: a link that was just mailed works', async () => {
+  const { email } = await api.person({ email_verified_at: 1 })
+  await own.whileLagging(async () => {
+    expect((await api.send('POST', '/v1/auth/forgot_password', { body: { email } })).status).toBe(202)
+    const { token } = linkIn((await api.mailsTo(email))[0]!)
+    const body = { token, new_password: 'nine green bears run' }
+    expect((await api.send('POST', '/v1/auth/reset_password', { body })).status).toBe(204)
+  })
+})
+
+test('MF6, HX8: "this was not me", followed a second time, ends a session that has just begun', async () => {
+  const ada = await api.person({ email_verified_at: 1 })
+  const { token } = await api.signIn(ada)
+  const { secret } = (await as(token, 'POST', '/v1/auth/factors/totp')).body
+  const proof = await mailedCode(api, { email: ada.email, token })
+  const code = codeOf(decodeBase32IgnorePadding(secret as string))
+  expect((await as(token, 'POST', '/v1/auth/factors/totp/confirm', { code, ...proof })).status).toBe(200)
+  const body = { token: linkIn((await api.mailsTo(ada.email))[0]!).token }
+  const disown = async () => (await api.send('POST', '/v1/auth/disown_factor', { body })).body
+  expect(await disown()).toEqual({ factor: 'kept' })
+  const thief = await own.whileLagging(async () => {
+    const begun = await api.signIn(ada)
+    expect(await disown()).toEqual({ factor: 'kept' })
+    return begun
+  })
+  expect((await api.send('GET', '/v1/users/me', { token: thief.token })).status).toBe(401)
+  const open = 'SELECT id FROM sessions WHERE user_id = ? AND revoked_at IS NULL'
+  expect(await api.sql(open, [ada.id])).toEqual([])
+})
+
+test('HX8: a device whose code was typed as soon as it was shown is allowed', async () => {
+  const app = await addApp(api, { grants: [DEVICE_CODE], redirect_uris: [], type: 'public' })
+  const browser = await openBrowser(api, await api.person({ email_verified_at: 1 }))
+  await own.whileLagging(async () => {
+    const raw = new URLSearchParams({ client_id: app.client_id, scope: 'openid' })
+    const begun = await api.send('POST', '/oauth/device_authorization', { raw })
+    const { text } = await browser('POST', '/device', { code: begun.body.user_code as string })
+    const fieldOf = (name: string) => new RegExp(`name="${name}" value="([^"]*)"`).exec(text)?.[1] ?? ''
+    const given = { device: fieldOf('device'), shown: fieldOf('shown'), decision: 'allow' }
+    const { status, headers } = await browser('POST', '/device', given)
+    expect([status, headers.get('location')]).toEqual([303, '/device?done=allowed'])
+  })
+})
+
+test('OA1, HX8: whoever has just connected a provider enters by it, and is not asked to join', async () => {
+  const ada = await api.person({ email_verified_at: 1 })
+  const jar = newJar(openApi({ ...withProviders(), ...own.bindings }))
+  const sub = crypto.randomUUID()
+  await own.whileLagging(async () => {
+    await api.sql(
+      "INSERT INTO identities (id, provider, subject, user_id, created_at) VALUES (?, 'corp', ?, ?, 1)",
+      [crypto.randomUUID(), sub, ada.id],
+    )
+    const email = `${crypto.randomUUID()}@people.test`
+    await comeFrom(jar, 'corp', { sub, email, email_verified: true })
+    expect(isSignedIn(jar)).toBe(true)
   })
 })

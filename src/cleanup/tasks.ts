@@ -14,7 +14,7 @@ import { idempotencyKeys } from '../idempotency/models.ts'
 import { ANSWER_KEPT_MS } from '../idempotency/service.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens, TAKES_BACK } from '../links/models.ts'
-import { LIFETIME_MS } from '../links/service.ts'
+import { LIFETIME_MS, PROLONGED_MS } from '../links/service.ts'
 import { outbox } from '../mail/models.ts'
 import { oauthClients, oauthCodes, oauthDeviceCodes, oauthGrants } from '../oauth/models.ts'
 import { foreignHashesAreOutdated, renewForeignHashes } from '../passwords/foreign/renewal.ts'
@@ -62,8 +62,8 @@ const EXPIRED_KEYS_KEPT_MS = 30 * DAY_MS
 /** Longer than any device waits. */
 const DEVICES_KEPT_MS = HOUR_MS
 const INVITATIONS_KEPT_MS = 30 * DAY_MS
-/** A day longer than any is valid. The id contains the time, as that of a mail does. */
-const LINKS_KEPT_MS = Math.max(...Object.values(LIFETIME_MS)) + DAY_MS
+/** Longer than any is valid. The id contains the time, as that of a mail does. */
+const LINKS_KEPT_MS = Math.max(...Object.values(LIFETIME_MS)) + PROLONGED_MS + DAY_MS
 /** Longer than any link in a mail is valid, so no mail that is still owed is removed. */
 const MAILS_KEPT_MS = 14 * DAY_MS
 

@@ -6,7 +6,7 @@ import { claiming, type Due, deliverAllDue, isAttempt, selectDue } from '../data
 import { build, databaseNow } from '../database/statements.ts'
 import { log } from '../http/log.ts'
 import { oneTimeTokens, TAKES_BACK } from '../links/models.ts'
-import { LIFETIME_MS, makeCode, makeLinkToken } from '../links/service.ts'
+import { CODE_LIFETIME_MS, LIFETIME_MS, makeCode, makeLinkToken } from '../links/service.ts'
 import { LAST_REFUSAL, systemState } from '../system/models.ts'
 import { users } from '../users/models.ts'
 import { MINUTE_MS } from '../values/durations.ts'
@@ -209,7 +209,7 @@ const noteRefusal = (reason: string) =>
 /** If the mail goes this soon after its code was made, the delay is not worth a write. */
 const AT_ONCE_MS = 2000
 
-/** The life of a code begins now, however long its mail has waited. */
+/** The life of a code begins now, however long its mail has waited; and its token lives as long. */
 async function noteSent({ db }: Resources, mail: OutboxMail): Promise<void> {
   const now = Date.now()
   await db.writeBatch({
@@ -222,7 +222,10 @@ async function noteSent({ db }: Resources, mail: OutboxMail): Promise<void> {
       ? [
           build
             .update(oneTimeTokens)
-            .set({ mailed_after: sql`max(0, ${databaseNow} - ${oneTimeTokens.created_at})` })
+            .set({
+              mailed_after: sql`max(0, ${databaseNow} - ${oneTimeTokens.created_at})`,
+              expires_at: sql`max(${oneTimeTokens.expires_at}, ${databaseNow} + ${CODE_LIFETIME_MS})`,
+            })
             .where(
               and(
                 eq(oneTimeTokens.id, mail.token_id),

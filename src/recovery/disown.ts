@@ -77,9 +77,10 @@ export async function disownFactor(resources: Resources, input: DisownFactor): P
   if (input.password !== undefined) await requirePasswordOf(resources, token, user, input.password)
   const which = factorOf(resources.config, token, user)
   const mayGo = sql`(${which.isThere} AND (${which.anotherStays} OR ${hadAccount(resources, input, token, user)}))`
+  // From the primary: somebody may have signed in since the link was first followed, a moment ago.
   const {
     verdict: [verdict],
-  } = await resources.db.read({
+  } = await resources.db.readPrimary({
     verdict: sql<{ is_there: 0 | 1; may_go: 0 | 1; has_open: 0 | 1; name: string | null }>`SELECT
       ${which.isThere} AS is_there, ${mayGo} AS may_go,
       EXISTS (SELECT 1 FROM ${sessions} WHERE user_id = ${user.id} AND revoked_at IS NULL)
@@ -98,7 +99,9 @@ export async function disownFactor(resources: Resources, input: DisownFactor): P
   const by = byToken(token, resources.now)
   if (!may_go) {
     const details = { reason: is_there ? 'disowned_kept' : 'disowned' }
-    const keeping = is_there ? { ...by, spend: (isDone: SQL) => noteFollowed(resources, token, isDone) } : by
+    const keeping = is_there
+      ? { ...by, spend: (isDone: SQL) => noteFollowed(resources, token, isDone) }
+      : { ...by, holds: sql`(${by.holds} AND NOT ${which.isThere})` }
     // A second click has nothing to end, until somebody signs in.
     if (!is_there || token.clicked_at === null || has_open)
       await applyChange(resources, keeping, user, { action: 'sessions.ended', details, ...ending })

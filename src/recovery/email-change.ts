@@ -194,7 +194,9 @@ export async function approveEmailChange(resources: Resources, link: Proof): Pro
   if (!confirmed) throw invalidLink(new Refusal('superseded'))
   assertAddressIsLet(resources.config, confirmed.email)
   const byMail = byToken(token, now)
-  const by = { ...byMail, holds: sql`${byMail.holds} AND ${linkIsLive(confirmed.id)}` }
+  // It has confirmed in time: how long the old address has to answer is up to the link that was mailed to it.
+  const isUnspent = sql`EXISTS (SELECT 1 FROM ${oneTimeTokens} WHERE id = ${confirmed.id} AND spent_at IS NULL)`
+  const by = { ...byMail, holds: sql`${byMail.holds} AND ${isUnspent}` }
   await applyChange(resources, by, user, changeTo(confirmed, user, now))
 }
 

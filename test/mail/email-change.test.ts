@@ -84,6 +84,39 @@ test('SE2: the seven days start with the confirmation, and end', async () => {
   expect(await canLogIn(email)).toBe(true)
 })
 
+test('SE2: the old address has a day to approve, however late the new one has confirmed', async () => {
+  const [ada, email] = [await owner(), newAddress()]
+  await ask(ada, email)
+  const passHours = (hours: number) =>
+    api.sql('UPDATE one_time_tokens SET expires_at = expires_at - ? WHERE subject_id = ?', [
+      hours * 3_600_000,
+      ada.id,
+    ])
+  const elsewhere = (token: string) => api.send('POST', '/v1/auth/confirm_email_change', { body: { token } })
+  const approve = (token: string) => api.send('POST', '/v1/auth/approve_email_change', { body: { token } })
+  const confirming = await newest(email)
+  await passHours(23)
+  expect((await elsewhere(confirming.token)).status).toBe(202)
+  const { token } = await newest(ada.email)
+  await passHours(2)
+  // The new address is too late to confirm again.
+  expect((await elsewhere(confirming.token)).body.code).toBe('invalid_link')
+  expect((await approve(token)).status).toBe(204)
+  expect([await canLogIn(ada.email), await canLogIn(email)]).toEqual([false, true])
+
+  // A day is all it has.
+  const [eve, hers] = [await owner(), newAddress()]
+  await ask(eve, hers)
+  await elsewhere((await newest(hers)).token)
+  const late = await newest(eve.email)
+  await api.sql(
+    "UPDATE one_time_tokens SET expires_at = 1 WHERE subject_id = ? AND purpose LIKE 'approve%'",
+    [eve.id],
+  )
+  expect((await approve(late.token)).body.code).toBe('invalid_link')
+  expect(await canLogIn(eve.email)).toBe(true)
+})
+
 test('SE2: the first owner can still undo after somebody has changed the address twice', async () => {
   const [ada, second, third] = [await owner(), newAddress(), newAddress()]
   await ask(ada, second)

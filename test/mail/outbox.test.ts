@@ -6,7 +6,7 @@ import worker from '../../src/index.ts'
 import { render } from '../../src/mail/render.ts'
 import { mailTextsIn } from '../../src/mail/texts/index.ts'
 import { openTransport } from '../../src/mail/transports.ts'
-import { type Api, openApi } from '../support/api.ts'
+import { type Api, linkIn, openApi } from '../support/api.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
 const forgot = (api: ReturnType<typeof openApi>, email: string) =>
@@ -181,6 +181,26 @@ test('Fault 17: a transport that does not recognise repeats is not given a mail 
   expect(asked).toBe(1)
   const sql = 'SELECT attempts, sent_at, dead_at IS NOT NULL AS dead, refusal FROM outbox'
   expect(await api.sql(sql)).toEqual([{ attempts: 1, sent_at: null, dead: 1, refusal: 'unknown' }])
+})
+
+test('A code whose mail came late is valid for the ten minutes that the mail names', async () => {
+  const own = await freshUpstreams()
+  const api = openApi(own.bindings)
+  const { email } = await api.person({ email_verified_at: 1 })
+  const passMinutes = (minutes: number) =>
+    api.sql('UPDATE one_time_tokens SET created_at = created_at - ?1, expires_at = expires_at - ?1', [
+      minutes * 60_000,
+    ])
+  await own.behave('mail', { mode: 'down' })
+  const { request_token } = (await forgot(api, email)).body
+  await own.behave('mail', { mode: 'pass' })
+  await passMinutes(25)
+  await api.sql('UPDATE outbox SET next_attempt_at = 0')
+  await runMailCron(api)
+  const { code } = linkIn((await api.mailsTo(email))[0]!)
+  await passMinutes(8)
+  const body = { code, request_token, new_password: 'nine green bears run' }
+  expect((await api.send('POST', '/v1/auth/reset_password', { body })).status).toBe(204)
 })
 
 /** A mail about a resting webhook to each of these, and the row of history that it reports. */

@@ -12,13 +12,15 @@ import { authOf, type Browser, discover, optionsOf } from './support.ts'
 
 /** Device authorization (RFC 8628). */
 
+let own: Awaited<ReturnType<typeof freshUpstreams>>
 let api: ReturnType<typeof openApi>
 let as: oauth.AuthorizationServer
 let app: ClientWithSecret
 const OF_DEVICES = { grants: [DEVICE_CODE, 'refresh_token'], redirect_uris: [] }
 
 beforeAll(async () => {
-  api = openApi((await freshUpstreams()).bindings)
+  own = await freshUpstreams()
+  api = openApi(own.bindings)
   as = await discover(api)
   app = await addApp(api, { ...OF_DEVICES, type: 'public' })
 })
@@ -197,6 +199,19 @@ describe('The user who enters it is always asked', () => {
     expect((await decide(browser, text, 'deny')).headers.get('location')).toBe('/device?done=denied')
     expect((await decide(browser, text)).status).toBe(409)
     expect(await poll(begun)).toMatchObject({ status: 400, error: 'access_denied' })
+  })
+
+  test('and nobody is told that it is refused when it was allowed first', async () => {
+    const begun = await begin()
+    const browser = await openBrowser(api, await somebody())
+    const { text } = await type(browser, begun.user_code)
+    const { result, wasHeld } = await own.between(
+      () => decide(browser, text, 'deny'),
+      () => decide(browser, text),
+      { only: 'update \\"oauth_device_codes' },
+    )
+    expect([wasHeld, result.status]).toEqual([true, 409])
+    expect((await poll(begun)).status).toBe(200)
   })
 
   test('and asked again if it is more than the page showed', async () => {

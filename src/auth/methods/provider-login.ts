@@ -59,18 +59,18 @@ export async function enterByProvider(
   const { subject, email, isProved } = profile
   const isThis = and(eq(identities.provider, provider.id), eq(identities.subject, subject))
   const address = isProved && email !== undefined ? normalizeEmail(email) : ''
-  const {
-    byIdentity,
-    byAddress,
-    identity: found,
-  } = await db.read({
+  const asked = {
     byIdentity: selectHolder(config, sql`(SELECT user_id FROM ${identities} WHERE ${isThis})`),
     byAddress: selectHolder(
       config,
       sql`(SELECT ${users.id} FROM ${users} WHERE ${and(eq(users.email_normalized, address), isNull(users.deleted_at))})`,
     ),
     identity: build.select({ id: identities.id }).from(identities).where(isThis),
-  })
+  }
+  const read = await db.read(asked)
+  const isNobody = !isThere(read.byIdentity[0]!) && !isThere(read.byAddress[0]!)
+  // Whoever has just joined or connected this identity must not be asked to join.
+  const { byIdentity, byAddress, identity: found } = isNobody ? await db.readPrimary(asked) : read
   const [known, addressee] = [byIdentity[0]!, byAddress[0]!]
   if (isThere(known)) {
     if (known.deleted_at !== null) throw accountDeleted()

@@ -72,7 +72,10 @@ export async function findDevice(resources: Resources, actor: Claims, typed: str
   return device[0]
 }
 
-/** Finds the device by the sealed value of the question's form. Throws 409 `device_over`. */
+/**
+ * Finds the device by the sealed value of the question's form. From the primary: its code may have been typed, or
+ * another tab may have decided, a moment ago. Throws 409 `device_over`.
+ */
 export async function requireDevice(resources: Resources, actor: Claims, sealed: string): Promise<DeviceRow> {
   const id = openDevice(resources, sealed, actor)
   const asked = {
@@ -81,7 +84,7 @@ export async function requireDevice(resources: Resources, actor: Claims, sealed:
       .from(oauthDeviceCodes)
       .where(eq(oauthDeviceCodes.id, id ?? '')),
   }
-  const read = id === undefined ? { device: [] } : await resources.db.read(asked)
+  const read = id === undefined ? { device: [] } : await resources.db.readPrimary(asked)
   const [device] = read.device
   if (!device || device.decided_at !== null || isDeviceOver(device, resources.now)) throw deviceOver()
   return device
@@ -154,12 +157,14 @@ export async function approveDevice(
 /** The origin is kept only until the decision, so that it can be shown. */
 const DECIDED = { ip: null, user_agent: null, country: null } as const
 
-/** Refuses, and the device is told so. */
+/** Refuses, and the device is told so. Throws 409 `device_over`. */
 export async function refuseDevice({ db, now }: Resources, actor: Claims, device: DeviceRow): Promise<void> {
-  await db.writeBatch({
+  const { refused } = await db.writeBatch({
     refused: build
       .update(oauthDeviceCodes)
       .set({ ...DECIDED, decided_at: now })
-      .where(and(eq(oauthDeviceCodes.id, device.id), isUndecided(now), tokenIsLive(actor, now))),
+      .where(and(eq(oauthDeviceCodes.id, device.id), isUndecided(now), tokenIsLive(actor, now)))
+      .returning({ id: oauthDeviceCodes.id }),
   })
+  if (refused.length === 0) throw deviceOver()
 }
