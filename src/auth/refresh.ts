@@ -10,7 +10,7 @@ import { invalidRefreshToken, sessionRevoked } from '../sessions/errors.ts'
 import { idleEndOnUse, privileged } from '../sessions/lifetimes.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { whileDoubting } from '../sessions/near.ts'
-import { openRefreshToken } from '../sessions/refresh-tokens.ts'
+import { openRefreshToken, ROTATIONS_PAST_COPIES } from '../sessions/refresh-tokens.ts'
 import { endAppSessions, revokeSessions } from '../sessions/service.ts'
 import { assertWithin } from '../throttle/limits.ts'
 import { networkOf } from '../throttle/networks.ts'
@@ -99,13 +99,31 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
  * Whether a refresh token is spent: its successor was used, or the grace is over. Using it ends the session.
  * The counter only grows, so a spent token stays spent.
  */
-export function isSpent(
-  { REFRESH_GRACE_SECONDS }: Pick<Resources['config'], 'REFRESH_GRACE_SECONDS'>,
+export const isSpent = (
+  config: WithGrace,
+  token: Pick<Session, 'counter'>,
+  session: Pick<Session, 'counter' | 'rotated_at'> & { now: number },
+): boolean => session.counter > token.counter + (isInGrace(config, session) ? 1 : 0)
+
+type WithGrace = Pick<Resources['config'], 'REFRESH_GRACE_SECONDS'>
+const isInGrace = (
+  { REFRESH_GRACE_SECONDS }: WithGrace,
+  { rotated_at, now }: Pick<Session, 'rotated_at'> & { now: number },
+) => rotated_at + REFRESH_GRACE_SECONDS * 1000 > now
+
+/**
+ * Whether a token was replaced by the new password that its session has just set, and by nothing since. Whoever
+ * refreshes at that moment is not taken for a thief, but gets nothing.
+ */
+function wasJustSetAside(
+  config: WithGrace,
   token: Pick<Session, 'counter'>,
   session: Pick<Session, 'counter' | 'rotated_at'> & { now: number },
 ): boolean {
-  const isInGrace = session.rotated_at + REFRESH_GRACE_SECONDS * 1000 > session.now
-  return session.counter > token.counter + (isInGrace ? 1 : 0)
+  const ahead = session.counter - token.counter
+  // Less than all, by the refreshes while the password was checked.
+  const isByPassword = ahead > ROTATIONS_PAST_COPIES / 2 && ahead <= ROTATIONS_PAST_COPIES
+  return isByPassword && isInGrace(config, session)
 }
 
 /**
@@ -137,6 +155,7 @@ export async function rotateSession(resources: Resources, refreshToken: string, 
   if (isSpent(config, token, session)) {
     // The first send of this batch may have rotated it, and others since: that is no theft.
     if (db.wasResent) throw invalidRefreshToken(new Refusal('superseded'))
+    if (wasJustSetAside(config, token, session)) throw sessionRevoked(new Refusal('superseded'))
     await endStolenSession(resources, session)
     throw sessionRevoked(new Refusal('used'))
   }

@@ -9,19 +9,13 @@ import { hashNewPassword, withOwnPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { makeDeviceToken, newDevice } from '../sessions/device-tokens.ts'
 import { type Session, sessions } from '../sessions/models.ts'
+import { ROTATIONS_PAST_COPIES } from '../sessions/refresh-tokens.ts'
 import { relyOnTurn, TURNS_PAST_COPIES } from '../sessions/turns.ts'
 import { hasherOfSession } from '../throttle/limits.ts'
 import { forgetAttempts } from '../throttle/service.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
 import type { User } from '../users/models.ts'
 import type { ChangePassword } from './schemas.ts'
-
-/**
- * How far the counter of this session's refresh token is set ahead. By more than one, as within the grace the
- * former token would give a thief the same pair as the owner; and by more than all refreshes that a thief can
- * make while the password is checked (`RATE_LIMIT_REFRESHES`).
- */
-const ROTATIONS_PAST_COPIES = 1000
 
 /**
  * Sets a new password: the other sessions end, every access token becomes void, and known devices count as

@@ -22,6 +22,13 @@ export function openRefreshToken(
   return sessionId ? { sessionId, counter: Number(counter) } : undefined
 }
 
+/**
+ * How far a new password sets the counter of its session ahead. By more than one, as within the grace the former token
+ * would give a thief the same pair as the owner; and by more than all refreshes that a thief can make while the
+ * password is checked (`RATE_LIMIT_REFRESHES`).
+ */
+export const ROTATIONS_PAST_COPIES = 1000
+
 const MARK_LENGTH = 8
 
 /** Stands for a user in counters: it shows which tokens belong to one user, without a look-up. */

@@ -223,6 +223,22 @@ test.each([
   expect((await refresh(copied)).body.code).toBe('session_revoked')
 })
 
+test('PW6, RT3: a refresh that was under way when the password was changed is refused, and does not end the session', async () => {
+  const ada = await api.actor()
+  const changed = await changePassword(ada, { current_password: PASSWORD, new_password: NEW_PASSWORD })
+  const mine = changed.body as unknown as Tokens
+  const refused = await refresh(ada.refreshToken)
+  expect([refused.status, refused.body.code]).toEqual([401, 'session_revoked'])
+  expect(await me(mine.access_token)).toBe(200)
+  expect(await api.historyOf(ada.id)).not.toContain('session.reuse_detected')
+
+  // Later it is a theft.
+  await api.sql('UPDATE sessions SET rotated_at = rotated_at - 3600000 WHERE user_id = ?', [ada.id])
+  expect((await refresh(ada.refreshToken)).body.code).toBe('session_revoked')
+  expect((await refresh(mine.refresh_token)).body.code).toBe('session_revoked')
+  expect(await api.historyOf(ada.id)).toContain('session.reuse_detected')
+})
+
 describe('PW7: what would cost too much to hash', () => {
   test('is refused unhashed when it is too long', async () => {
     const ada = await api.actor()
