@@ -5,9 +5,8 @@ import type { Claims, ClientClaims } from '../sessions/access-tokens.ts'
 import { findClientSession, findServiceScopes } from '../sessions/client-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { assertMayAsk } from '../throttle/limits.ts'
-import { owesFactor } from './assurance.ts'
 import { isRead } from './credentials.ts'
-import { factorEnrolmentRequired, forbidden, insufficientScope } from './errors.ts'
+import { forbidden, insufficientScope } from './errors.ts'
 import { ACCOUNT, hasPermission, isPermission, outranks, type Permission, rankFor } from './permissions.ts'
 
 /**
@@ -80,7 +79,5 @@ async function ofService(resources: Resources, token: ClientClaims): Promise<str
 async function findApp(resources: Resources, token: ClientClaims & { sid: string }) {
   const found = await findClientSession(resources, token)
   if (!found) throw invalidToken(new Refusal('revoked'))
-  if (owesFactor(resources.config.SECOND_FACTOR, found.role, JSON.parse(found.amr)))
-    throw factorEnrolmentRequired()
   return found
 }

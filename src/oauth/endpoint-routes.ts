@@ -3,7 +3,7 @@ import { createMiddleware } from 'hono/factory'
 import * as z from 'zod'
 import type { Bearer } from '../access/bearer.ts'
 import { bearerToken } from '../access/credentials.ts'
-import { insufficientScope } from '../access/errors.ts'
+import { factorEnrolmentRequired, insufficientScope } from '../access/errors.ts'
 import { asksForNoCache, limitNetwork } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
 import { digestOf } from '../crypto/digest.ts'
@@ -137,7 +137,7 @@ const userInfoParts = (id: string, how: string) =>
     summary: `Who signed in, as far as the app may know${how} (OpenID Connect Core section 5.3)`,
     description: 'By the scopes of its token.',
     responses: { 200: UserInfo },
-    problems: [unauthenticated, invalidToken, insufficientScope],
+    problems: [unauthenticated, invalidToken, insufficientScope, factorEnrolmentRequired],
   })
 
 /** Requests that a server sends for all its users, or for itself, from one address. */

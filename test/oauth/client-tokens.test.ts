@@ -452,3 +452,30 @@ test('a second factor that the policy requires is required of an app’s session
   const { token } = await letApp(api, await api.person({ role: 'manager' }), { scope: 'users:read', app })
   expect((await strict.send('GET', '/v1/users', { token })).body.code).toBe('factor_enrolment_required')
 })
+
+test('a session that lacks the required second factor is given no tokens and no claims, and is said to be inactive', async () => {
+  const strict = openApi({ ...api.bindings, SECOND_FACTOR: 'managers' })
+  const app = await addApp(api, { scopes: ['openid', 'roles'] })
+  const headers = { authorization: `Basic ${btoa(`${app.client_id}:${app.client_secret}`)}` }
+  const asApp = (path: string, fields: Record<string, string>) =>
+    strict.send('POST', path, { headers, raw: new URLSearchParams(fields) })
+  const ask = async (role: 'user' | 'manager') => {
+    const given = await letApp(api, await api.person({ role }), { scope: 'openid roles', app })
+    const { token, refreshToken } = given
+    const inspect = async (what: string) => (await asApp('/oauth/introspect', { token: what })).body.active
+    const said = [await inspect(token), await inspect(token), await inspect(refreshToken)]
+    const { status, body } = await strict.send('GET', '/oauth/userinfo', { token })
+    const renewed = await asApp('/oauth/token', { grant_type: 'refresh_token', refresh_token: refreshToken })
+    const [row] = await api.sql('SELECT counter FROM sessions WHERE id = ?', [given.sessionId])
+    return [said, status, body.code, renewed.status, renewed.body.error, row!.counter]
+  }
+  expect(await ask('user')).toEqual([[true, true, true], 200, undefined, 200, undefined, 1])
+  expect(await ask('manager')).toEqual([
+    [false, false, false],
+    403,
+    'factor_enrolment_required',
+    400,
+    'invalid_grant',
+    0,
+  ])
+})

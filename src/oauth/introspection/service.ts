@@ -18,6 +18,7 @@ import {
   type ClientSessionRow,
   isClientSessionLive,
   isForOwnAudience,
+  lacksFactor,
   scopesNow,
   selectClientSession,
   selectService,
@@ -192,6 +193,7 @@ async function wordOf(
   const [found] = rows ?? (await db.read(selectClientSession({ ...session, now }))).found
   const row = await withPrimaryFallback(resources, found, session)
   if (!isClientSessionLive(row, claims.epoch) || !isForOwnAudience(row, claims)) return INACTIVE
+  if (lacksFactor(resources.config, row)) return INACTIVE
   keepSession(resources, session, row, { replies, readAt })
   return sayGood(resources, claims, scopesNow(row, claims.scope.split(' ')))
 }
@@ -202,7 +204,7 @@ function ofRefreshToken(
   row: ClientSessionRow | undefined,
   clientId: string,
 ): Introspection {
-  if (!isClientSessionLive(row) || isSpent(config, token, row)) return INACTIVE
+  if (!isClientSessionLive(row) || isSpent(config, token, row) || lacksFactor(config, row)) return INACTIVE
   const scope = scopesNow(row, (row.scope ?? '').split(' ')).join(' ')
   const exp = Math.floor(row.session_expires_at / 1000)
   return scope === '' ? INACTIVE : { active: true, client_id: clientId, sub: row.id, scope, exp }

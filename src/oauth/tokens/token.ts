@@ -7,6 +7,7 @@ import { AppError, Refusal } from '../../http/problem.ts'
 import { ACCESS_TOKEN_SECONDS, signClientToken } from '../../sessions/access-tokens.ts'
 import {
   isClientSessionLive,
+  lacksFactor,
   mayOwnServices,
   scopesNow,
   scopesOfService,
@@ -121,6 +122,7 @@ const byRefreshToken: Grant = async (resources, given, fields) => {
   if (!found) throw invalidGrant(new Refusal('unknown'))
   // A session that has ended stays as it is.
   if (!isClientSessionLive(found)) throw invalidGrant(new Refusal('revoked'))
+  if (lacksFactor(config, found)) throw invalidGrant(new Refusal('inactive'))
   const all = scopesNow(found, scopesIn(found.scope))
   const { resource } = found
   /** Scopes that an access token can have: one for a resource has no OpenID scopes. */
@@ -136,6 +138,8 @@ const byRefreshToken: Grant = async (resources, given, fields) => {
   const { session, user } = await rotateSession(resources, fields.refresh_token, client.id).catch(refused)
   // A client that authenticates may ask from any of its machines.
   if (client.type === 'public') await assertNotShadowed(resources, session).catch(refused)
+  // A lagging replica may have had an earlier role.
+  if (lacksFactor(config, { ...found, role: user.role })) throw invalidGrant(new Refusal('inactive'))
   noteUse(resources, client)
   const rotated = { ...session, parent_id: found.parent_id, proved_at: found.proved_at }
   return toAnswer(resources, {
