@@ -24,6 +24,7 @@ export type SignupAnswer = { status: 201; body: SignedUp } | { status: 202; body
  * taken, the owner of a verified address is told by mail, and an unverified one gets the mail that verifies
  * it; nothing else changes.
  *
+ * @returns besides the answer, the token with which the code of that mail works, whoever has the account.
  * @throws 409 `email_taken`, where verification is optional; 403 `signup_closed`, `signup_domain_refused`,
  *   `signup_blocked`, `challenge_failed`; 422; 429 `too_many_attempts`; 503 `challenge_unavailable`.
  */
@@ -31,7 +32,7 @@ export async function signUp(
   resources: Resources,
   input: SignUp,
   request: IdempotentRequest | undefined,
-): Promise<SignupAnswer> {
+): Promise<SignupAnswer & { requestToken: string }> {
   const { config, send } = resources
   if (config.SIGNUP === 'closed') throw signupClosed()
   assertMaySignUp(resources, input.email)
@@ -90,7 +91,8 @@ export async function signUp(
     answer: body,
   } = kept ?? { status: isSecret ? 202 : 201, subjectId: row.id, answer }
   const signup_token = makeSignupToken(config, { userId: subjectId, emailNormalized })
-  return { status, body: { ...(body as object), signup_token } } as SignupAnswer
+  const answered = { status, body: { ...(body as object), signup_token } } as SignupAnswer
+  return { ...answered, requestToken: mails.requestToken }
 }
 
 /**
@@ -152,6 +154,7 @@ function mailsToOwner(resources: Resources, asked: MailRequested, emailNormalize
   const notice = enqueueAsked(resources, asked, { kind: 'already_registered', ...to }, isVerified(true))
   return {
     ids: [verification.mailId, notice.mailId],
+    requestToken: verification.requestToken,
     verification: verification.statements,
     statements: [...verification.statements, ...notice.statements],
   }

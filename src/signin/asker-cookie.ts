@@ -1,9 +1,7 @@
 import type { Context } from 'hono'
 import { getCookie, setCookie } from 'hono/cookie'
-import type { Resources } from '../context.ts'
 import type { Purpose } from '../links/models.ts'
 import type { Proof } from '../links/schemas.ts'
-import { openSignupToken } from '../links/signup-tokens.ts'
 import { DAY_MS } from '../values/durations.ts'
 import { type Continuation, paramsOf, readContinuation } from './targets.ts'
 
@@ -22,25 +20,29 @@ const ONWARDS = '__Host-roster-onwards'
 
 /** By purpose, because one browser may have signed up, and also have requested a password reset. */
 const nameOf = (purpose: Purpose) => `__Host-roster-${purpose}`
+const SIGNED_UP = '__Host-roster-signed_up'
 
 /** Lets this browser use the code of a mail that it requested: `token` is what the request returned. */
 export const rememberAsker = (c: Context, purpose: Purpose, token: string) =>
   setCookie(c, nameOf(purpose), token, ATTRIBUTES)
 
 /**
- * The token that this browser got when it requested the mail, as members of the proof; empty if it requested
- * none.
+ * The same for a sign-up, which also shows who made the account. It may have made none: so the code of its
+ * mail works with `requestToken`, whoever has the account.
  */
-export function askerOf(
-  c: Context,
-  { config, now }: Pick<Resources, 'config' | 'now'>,
-  purpose: Purpose,
-): Pick<Proof, 'request_token' | 'signup_token'> {
-  const token = getCookie(c, nameOf(purpose))
-  if (token === undefined) return {}
-  return openSignupToken(config, token, now) === undefined
-    ? { request_token: token }
-    : { signup_token: token }
+export function rememberSignup(c: Context, signupToken: string, requestToken: string): void {
+  setCookie(c, SIGNED_UP, signupToken, ATTRIBUTES)
+  rememberAsker(c, 'verify_email', requestToken)
+}
+
+/**
+ * The tokens that this browser got when it requested the mail or signed up, as members of the proof; empty if
+ * it did neither.
+ */
+export function askerOf(c: Context, purpose: Purpose): Pick<Proof, 'request_token' | 'signup_token'> {
+  const request_token = getCookie(c, nameOf(purpose))
+  const signup_token = purpose === 'verify_email' ? getCookie(c, SIGNED_UP) : undefined
+  return { ...(request_token && { request_token }), ...(signup_token && { signup_token }) }
 }
 
 /**

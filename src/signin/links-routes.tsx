@@ -66,14 +66,16 @@ interface Refused {
 function formPage(c: LinkContext, typed: Fields, refused?: Refused, invitation?: InvitationShown) {
   const { purpose, page } = requirePage(c)
   const view = viewOf(c)
-  const asker = askerOf(c, c.var, purpose)
+  const asker = askerOf(c, purpose)
   const token = typed.token ?? ''
   const takesCode = token === '' && page.hasCode && Object.keys(asker).length > 0
   if (token === '' && !takesCode) {
     noteProblem(c, invalidLink(new Refusal('absent')))
     return expiredPage(c, view.texts.links.needsLink)
   }
-  const isKnown = (asker.signup_token !== undefined || actorOf(c) !== undefined) && !refused
+  // Whoever types a code here did not make the account: that is another page.
+  const isMaker = asker.signup_token !== undefined && !takesCode
+  const isKnown = (isMaker || actorOf(c) !== undefined) && !refused
   return respond(
     c,
     <LinkForm
@@ -171,7 +173,7 @@ export const linkPages = new Hono<LinkEnv>()
       const isOurs = isOurForm(c, c.var.fields, browserOf(c))
       const fields = filledIn(c.var.fields)
       if (purpose === 'accept_invitation') return accept(c, fields, isOurs)
-      const asker = askerOf(c, c.var, purpose)
+      const asker = askerOf(c, purpose)
       // A request token is valid only with its code; a sign-up token also proves something beside a link.
       const { request_token: _, ...beside } = asker
       const proof = fields.token === undefined ? asker : page.ofStrangers.length > 0 ? beside : {}

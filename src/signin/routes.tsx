@@ -25,7 +25,7 @@ import { originOfTarget, readContinuation, requestedContinuation } from './targe
  * confirmed.
  */
 function signedUpHere(c: Context<PageEnv>): { signup_token?: string } {
-  const { signup_token } = askerOf(c, c.var, 'verify_email')
+  const { signup_token } = askerOf(c, 'verify_email')
   return signup_token === undefined ? {} : { signup_token }
 }
 

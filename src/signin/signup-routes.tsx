@@ -6,8 +6,9 @@ import { SignUp } from '../auth/schemas.ts'
 import { signUp } from '../auth/signup.ts'
 import { startSession } from '../auth/start-session.ts'
 import { Hono } from '../http/hono.ts'
-import { AppError } from '../http/problem.ts'
+import { AppError, toAppError } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
+import type { Proof } from '../links/schemas.ts'
 import { isSignupTokenOf } from '../links/signup-tokens.ts'
 import type { Said } from '../pages/components.tsx'
 import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
@@ -22,7 +23,13 @@ import { AskForMail, VerifyEmail } from '../recovery/schemas.ts'
 import { resendVerification, verifyEmail } from '../recovery/verify.ts'
 import { knownDevice } from '../sessions/cookie.ts'
 import { normalizeEmail } from '../values/email.ts'
-import { askerOf, recallContinuation, rememberAsker, rememberContinuation } from './asker-cookie.ts'
+import {
+  askerOf,
+  recallContinuation,
+  rememberAsker,
+  rememberContinuation,
+  rememberSignup,
+} from './asker-cookie.ts'
 import { botChallengeOf, isOfChallenge, joinerIn, thirdPartyOf } from './methods/joining.tsx'
 import {
   CheckMailPage,
@@ -102,8 +109,25 @@ const refusedAddress = (view: View, error: AppError): { message: Said; errors: R
   errors: fieldErrors(view, error),
 })
 
-/** A browser that did not sign up needs more than the code: this form takes both. */
-const WITH_PROOF = '/links/verify_email?done=sent'
+/** A browser that did not make the account needs more than the code: this form takes both. */
+const WITH_PROOF = '/links/verify_email'
+
+/**
+ * Confirms an address by the code of a mail. The sign-up token works with every mail of the account that this
+ * browser made. If it made none, because the address was taken, the code still works with the request.
+ */
+async function verifyByCode(c: Context<PageEnv>, code: string): Promise<void> {
+  const { request_token, signup_token } = askerOf(c, 'verify_email')
+  const verify = (by: Proof) => verifyEmail(c.var, validate(VerifyEmail(), { code, ...by }), undefined)
+  if (signup_token === undefined || request_token === undefined)
+    return verify({ request_token, signup_token })
+  try {
+    return await verify({ signup_token })
+  } catch (error) {
+    if (toAppError(error).code !== 'invalid_link') throw error
+    return verify({ request_token, signup_token })
+  }
+}
 
 export const signupRoutes = new Hono<PageEnv>()
   .get('/signup', (c) => {
@@ -117,8 +141,8 @@ export const signupRoutes = new Hono<PageEnv>()
     const on = readContinuation(fields)
     try {
       const input = validate(SignUp(), { ...joinerIn(c.var.config, fields), email, password })
-      const { status, body } = await signUp(c.var, input, undefined)
-      rememberAsker(c, 'verify_email', body.signup_token)
+      const { status, body, requestToken } = await signUp(c.var, input, undefined)
+      rememberSignup(c, body.signup_token, requestToken)
       if (status === 202) {
         rememberContinuation(c, on)
         return c.redirect(`/signup/check?${new URLSearchParams({ email })}`, 303)
@@ -150,9 +174,8 @@ export const signupRoutes = new Hono<PageEnv>()
   .get('/signup/check', (c) => checkMail(c, c.req.query('email') ?? '', recallContinuation(c)))
   .post('/signup/code', limitByNetwork, form(browserOf), async (c) => {
     const { email = '', code = '' } = c.var.fields
-    const proof = { code: code.replace(/\s/g, ''), ...askerOf(c, c.var, 'verify_email') }
     try {
-      await verifyEmail(c.var, validate(VerifyEmail(), proof), undefined)
+      await verifyByCode(c, code.replace(/\s/g, ''))
       return c.redirect('/signin?done=confirmed', 303)
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error
@@ -170,12 +193,10 @@ export const signupRoutes = new Hono<PageEnv>()
     try {
       const input = validate(AskForMail(), { email, ...knownDevice(c) })
       const asked = await resendVerification(c.var, input)
-      // The sign-up token works with every mail of that account, so it is kept.
-      const { signup_token } = askerOf(c, c.var, 'verify_email')
-      if (!isSignupTokenOf(c.var.config, normalizeEmail(input.email), signup_token, c.var.now)) {
-        rememberAsker(c, 'verify_email', asked.request_token)
-        return c.redirect(WITH_PROOF, 303)
-      }
+      const { signup_token } = askerOf(c, 'verify_email')
+      rememberAsker(c, 'verify_email', asked.request_token)
+      if (!isSignupTokenOf(c.var.config, normalizeEmail(input.email), signup_token, c.var.now))
+        return c.redirect(`${WITH_PROOF}?done=sent`, 303)
       return checkMail(c, email, recallContinuation(c), { title: viewOf(c).texts.signin.check.sent })
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { type Jar, openJar, SESSION } from '../support/jar.ts'
 import { limiter } from '../support/limiter.ts'
@@ -280,6 +280,44 @@ test('Somebody who asks for the confirmation of an older account, after signing 
     code: linkIn((await api.mailsTo(`a.${newer}`))[0]!).code,
   })
   expect([confirmed.status, confirmed.to]).toEqual([303, '/signin?done=confirmed'])
+})
+
+describe('Somebody who signs up with an address that is taken, but not confirmed, enters the code and a password', () => {
+  const signUp = async (jar: ReturnType<typeof openJar>, email: string) => {
+    const { to } = await jar.submit('/signup', '/signup', { name: 'Ada', email, password: PASSWORD })
+    const { code } = linkIn((await api.mailsTo(email))[0]!)
+    return { page: to!, code }
+  }
+  const isConfirmed = async (email: string) =>
+    (await api.sql('SELECT email_verified_at IS NOT NULL AS is_so FROM users WHERE email = ?', [email]))[0]!
+      .is_so
+
+  test.each(['by themselves', 'by somebody else'])('%s', async (whose) => {
+    const email = newAddress()
+    const jar = openJar(api)
+    await signUp(whose === 'by themselves' ? jar : openJar(api), email)
+    const { page, code } = await signUp(jar, email)
+    const wrong = await jar.submit(page, '/signup/code', { email, code: '00000000' })
+    expect([wrong.status, wrong.text.includes('That code is not right')]).toEqual([400, true])
+    const asked = await jar.submit(page, '/signup/code', { email, code })
+    expect([asked.status, asked.to, await isConfirmed(email)]).toEqual([303, '/links/verify_email', 0])
+    const form = await jar.open(asked.to!)
+    expect([form.text.includes('name="password"'), form.text.includes('Sent.')]).toEqual([true, false])
+    const proof =
+      whose === 'by themselves' ? { password: PASSWORD } : { new_password: 'nine green bears run' }
+    const done = await jar.submit(asked.to!, asked.to!, { code, ...proof })
+    expect([done.status, done.to, await isConfirmed(email)]).toEqual([303, '/signin?done=confirmed', 1])
+  })
+
+  test('of the mail that they ask for again, too', async () => {
+    const email = newAddress()
+    await signUp(openJar(api), email)
+    const jar = openJar(api)
+    const { page } = await signUp(jar, email)
+    await jar.submit(page, '/signup/again', { email, code: '' })
+    const { code } = linkIn((await api.mailsTo(email))[0]!)
+    expect((await jar.submit(page, '/signup/code', { email, code })).to).toBe('/links/verify_email')
+  })
 })
 
 test('LE1: a failed login only says that the address is not confirmed in the browser that signed up', async () => {

@@ -149,8 +149,8 @@ export const codePages = new Hono<PageEnv>()
   .post('/signin/code/confirm', limitByNetwork, form(browserOf), async (c) => {
     const { email = '', remember, code = '', joins } = c.var.fields
     const on = { email, stays: remember === 'yes', ...readContinuation(c.var.fields) }
-    const { request_token: login_token } = askerOf(c, c.var, 'sign_in')
-    const { signup_token } = askerOf(c, c.var, 'verify_email')
+    const { request_token: login_token } = askerOf(c, 'sign_in')
+    const { signup_token } = askerOf(c, 'verify_email')
     const isJoining = joins === 'yes'
     try {
       const input = validate(EmailCodeLogIn(), {
