@@ -3,9 +3,11 @@ import { app } from '../src/app.ts'
 import { operationsOf } from '../src/docs/openapi.ts'
 import type { Role } from '../src/users/models.ts'
 import { type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
+import { limiter } from './support/limiter.ts'
 import { ALL_WAYS_IN, asSent, goodRequests, newPerson, WHO } from './support/requests.ts'
 import { differences, dump } from './support/snapshots.ts'
 import { freshUpstreams } from './support/upstreams.ts'
+import { OWN_REQUESTS } from './support/writing-requests.ts'
 
 /** After every refusal the database is unchanged, except for counters. */
 
@@ -71,15 +73,26 @@ const ENDS: Record<string, (actor: { id: string; sessionId: string }) => Promise
   'its user was deleted': ({ id }) => api.sql('UPDATE users SET deleted_at = 1 WHERE id = ?', [id]),
 }
 
+/** Somebody, what they may ask for about what is their own, and their session that asks. */
+async function prepareOwn(name: string) {
+  const ada = await api.person({ email_verified_at: 1 })
+  const request = await OWN_REQUESTS[name]!(api, ada)
+  const [newest] = await api.sql(
+    'SELECT id FROM sessions WHERE user_id = ? AND client_id IS NULL ORDER BY id DESC LIMIT 1',
+    [ada.id],
+  )
+  return { request, actor: { id: ada.id, sessionId: newest!.id as string } }
+}
+
 describe('HX10: with a token that ends while the request is on its way', () => {
   const MOST_WRITES = 4
 
-  test.each(OF_THE_SIGNED_IN)('%s changes nothing, and says so', async (route) => {
+  async function expectRefusals(
+    ready: () => Promise<{ request: () => Promise<Answer>; actor: { id: string; sessionId: string } }>,
+  ) {
     for (const [how, end] of Object.entries(ENDS)) {
       for (let nth = 1; nth <= MOST_WRITES; nth++) {
-        // With a proved address, or no notice would be sent there.
-        const actor = await api.quickActor({ role: 'admin', email_verified_at: 1 })
-        const request = await prepare(route, actor.token)
+        const { request, actor } = await ready()
         let before = await dump(api)
         const meanwhile = async () => {
           await end(actor)
@@ -93,7 +106,19 @@ describe('HX10: with a token that ends while the request is on its way', () => {
         expect({ how, nth, status: result.status, changed }).toEqual({ how, nth, status: 401, changed: [] })
       }
     }
-  })
+  }
+
+  test.each(OF_THE_SIGNED_IN)('%s changes nothing, and says so', (route) =>
+    expectRefusals(async () => {
+      // With a proved address, or no notice would be sent there.
+      const actor = await api.quickActor({ role: 'admin', email_verified_at: 1 })
+      return { request: await prepare(route, actor.token), actor }
+    }),
+  )
+
+  test.each(Object.keys(OWN_REQUESTS))('%s changes nothing, and says so', (name) =>
+    expectRefusals(() => prepareOwn(name)),
+  )
 })
 
 describe('HX10: refused before anything is done', () => {
@@ -110,6 +135,19 @@ describe('HX10: refused before anything is done', () => {
     expect(await sendAll(requests)).toEqual({ statuses: [401], changed: [] })
   })
 
+  test.each(Object.keys(OWN_REQUESTS))(
+    '%s with a token that has ended is a 401, and changes nothing',
+    async (name) => {
+      const requests = []
+      for (const end of Object.values(ENDS)) {
+        const { request, actor } = await prepareOwn(name)
+        await end(actor)
+        requests.push(request)
+      }
+      expect(await sendAll(requests)).toEqual({ statuses: [401], changed: [] })
+    },
+  )
+
   test.each(OF_THE_SIGNED_IN.filter((route) => WHO[route] !== 'signed in'))(
     '%s by a lower role is a 403, and changes nothing',
     async (route) => {
@@ -125,6 +163,15 @@ describe('HX10: refused before anything is done', () => {
       const [, good] = await GOOD[route]!(await api.person())
       const request = await prepare(route, await tokenOf('admin'), { ...(good as object), nobody_knows: 1 })
       expect(await sendAll([request])).toEqual({ statuses: [422], changed: [] })
+    },
+  )
+
+  test.each(OF_THE_SIGNED_IN)(
+    '%s in a session that changes too much is a 429, and changes nothing',
+    async (route) => {
+      const spent = openApi({ ...own.bindings, ...ALL_WAYS_IN, RATE_LIMIT_WRITES: limiter(0) })
+      const request = await prepare(route, await tokenOf('admin'))
+      expect(await sendAll([() => request(spent)])).toEqual({ statuses: [429], changed: [] })
     },
   )
 

@@ -98,7 +98,7 @@ export interface NewFactor {
   details: object
   /** What the link in its notice removes: a passkey's id, or when the app was confirmed. */
   about: string | SQL
-  /** What must hold when it is written, and the error if it does not. */
+  /** What must hold when it is written, and the error if only this does not. */
   holds: SQL
   refused: () => AppError
   write: (isDone: SQL) => readonly Statement[]
@@ -124,15 +124,13 @@ export async function addFactor(
   const { user, amr, added } = own
   const isFirst = !hasFactor(own.state)
   const codes = isFirst ? makeRecoveryCodes() : []
-  const by = byActor(actor, now)
   const isStillFirst = isFirst ? sql`NOT ${accountHasFactor(user.id)}` : accountHasFactor(user.id)
   const mailIsLive = mailProof ? linkIsLive(mailProof.id) : sql`1`
+  const mayAdd = sql`${factor.holds} AND ${isStillFirst} AND ${mailIsLive} AND ${added.mayAdd}`
   await applyChange(
     resources,
     {
-      ...by,
-      holds: sql`(${by.holds} AND ${factor.holds} AND ${isStillFirst} AND ${mailIsLive} AND ${added.mayAdd})`,
-      refused: factor.refused,
+      ...byActor(actor, now),
       ...(mailProof && {
         spend: (isDone) => voidTokens(now, ['enrol_factor'], sql`id = ${mailProof.id} AND ${isDone}`),
       }),
@@ -144,6 +142,7 @@ export async function addFactor(
       set: {},
       leavesUser: true,
       reliesOn: isSamePerson(user),
+      unless: [{ is: sql`(NOT (${mayAdd}))`, refused: factor.refused }],
       endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
       alsoWrite: (isDone) => [
         ...factor.write(isDone),
@@ -174,25 +173,20 @@ export async function removeFactor(
   { user }: Own,
   factor: Omit<NewFactor, 'proof' | 'about'>,
 ): Promise<void> {
-  const by = byActor(actor, resources.now)
   const kind = `${factor.kind}_removed` as const
   const told = openNotices(resources, kind, actor.sid, user.id)
-  await applyChange(
-    resources,
-    { ...by, holds: sql`(${by.holds} AND ${factor.holds})`, refused: factor.refused },
-    user,
-    {
-      action: 'factor.removed',
-      details: { kind: factor.kind, ...factor.details },
-      set: {},
-      leavesUser: true,
-      reliesOn: isSamePerson(user),
-      endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
-      alsoWrite: (isDone) => [
-        ...factor.write(isDone),
-        removeRecoveryCodes(user.id, sql`${isDone} AND NOT ${accountHasFactor(user.id)}`),
-      ],
-      mails: (isDone) => [enqueueNotice(resources, kind, user, isDone, { told })],
-    },
-  )
+  await applyChange(resources, byActor(actor, resources.now), user, {
+    action: 'factor.removed',
+    details: { kind: factor.kind, ...factor.details },
+    set: {},
+    leavesUser: true,
+    reliesOn: isSamePerson(user),
+    unless: [{ is: sql`(NOT (${factor.holds}))`, refused: factor.refused }],
+    endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
+    alsoWrite: (isDone) => [
+      ...factor.write(isDone),
+      removeRecoveryCodes(user.id, sql`${isDone} AND NOT ${accountHasFactor(user.id)}`),
+    ],
+    mails: (isDone) => [enqueueNotice(resources, kind, user, isDone, { told })],
+  })
 }

@@ -10,6 +10,7 @@ import { mailNotConfigured } from '../mail/errors.ts'
 import { openMailRequest } from '../mail/limits.ts'
 import { mailAsked } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
+import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { addressNotVerified } from '../users/errors.ts'
 import { type User, users } from '../users/models.ts'
@@ -40,7 +41,9 @@ export async function mailOwnCode(
     isAsked: isLive,
   })
   const mail = { kind, subjectId: id, email, emailNormalized, sessionId: actor.sid }
-  return mailAsked(resources, request, mail, isLive)
+  return mailAsked(resources, request, mail, sql`1`, {
+    unless: { is: sql`NOT ${isLive}`, refused: () => invalidToken(new Refusal('meanwhile')) },
+  })
 }
 
 /** Checks such a code, with five tries each. Throws 400 `invalid_link`. */

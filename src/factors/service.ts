@@ -1,7 +1,7 @@
 import { and, asc, eq, isNull, sql } from 'drizzle-orm'
 import { canStillSignIn } from '../access/can-sign-in.ts'
 import type { Resources } from '../context.ts'
-import { build, rowExists } from '../database/statements.ts'
+import { build } from '../database/statements.ts'
 import { Refusal } from '../http/problem.ts'
 import { addedAt } from '../links/service.ts'
 import { openNotices } from '../mail/limits.ts'
@@ -11,7 +11,7 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
-import { users } from '../users/models.ts'
+import { writeConflict } from '../users/errors.ts'
 import { toTime, toTimeOrNull } from '../values/ids.ts'
 import { addFactor, findMailProof, type Own, readOwn, removeFactor } from './enrol.ts'
 import { factorNotFound, lastWayIn, noFactor, nothingToConfirm, totpExists, wrongCode } from './errors.ts'
@@ -145,8 +145,16 @@ export async function removeTotp(resources: Resources, actor: Claims): Promise<b
   const isTheirs = eq(factors.user_id, actor.sub)
   // An app that was never confirmed is no factor, so nobody is told.
   if (!own.totp.confirmed_at) {
-    const pending = and(isTheirs, isNull(factors.confirmed_at), tokenIsLive(actor, resources.now))
-    await resources.db.writeBatch({ pending: build.delete(factors).where(pending) })
+    const holds = tokenIsLive(actor, resources.now)
+    const { verdict } = await resources.db.writeBatch({
+      pending: build.delete(factors).where(and(isTheirs, isNull(factors.confirmed_at), holds)),
+      verdict: sql<
+        Record<'holds' | 'is_there', 0 | 1>
+      >`SELECT ${holds} AS holds, EXISTS (SELECT 1 FROM ${factors} WHERE ${isTheirs}) AS is_there`,
+    })
+    if (!verdict[0]!.holds) throw invalidToken(new Refusal('meanwhile'))
+    // Another session has confirmed it since.
+    if (verdict[0]!.is_there) throw writeConflict()
     return false
   }
   await removeFactor(resources, actor, own, {
@@ -167,13 +175,12 @@ export async function renewRecoveryCodes(resources: Resources, actor: Claims): P
   if (!hasFactor(state)) throw noFactor()
   const recovery_codes = makeRecoveryCodes()
   const told = openNotices(resources, 'recovery_codes_renewed', actor.sid, user.id)
-  const by = byActor(actor, now)
-  const holds = sql`(${by.holds} AND ${accountHasFactor(user.id)} AND ${rowExists(users, user.id)})`
-  await applyChange(resources, { ...by, holds, refused: noFactor }, user, {
+  await applyChange(resources, byActor(actor, now), user, {
     action: 'recovery_codes.renewed',
     set: {},
     leavesUser: true,
     reliesOn: isSamePerson(user),
+    unless: [{ is: sql`(NOT ${accountHasFactor(user.id)})`, refused: noFactor }],
     alsoWrite: (isDone) => storeRecoveryCodes(user.id, recovery_codes, now, isDone),
     mails: (isDone) => [enqueueNotice(resources, 'recovery_codes_renewed', user, isDone, { told })],
   })

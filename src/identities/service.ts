@@ -10,12 +10,10 @@ import type { Resources } from '../context.ts'
 import { build, insertWhere, type Statement } from '../database/statements.ts'
 import { readOwn } from '../factors/enrol.ts'
 import { lastWayIn } from '../factors/errors.ts'
-import { Refusal } from '../http/problem.ts'
 import { addedAt } from '../links/service.ts'
 import { openNotices } from '../mail/limits.ts'
 import { enqueueNotice } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
-import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
 import { addressNotVerified } from '../users/errors.ts'
@@ -132,35 +130,22 @@ export async function linkIdentity(
   if (send && user.email_verified_at === null) throw addressNotVerified()
   added.assertMayAdd()
   const identity = newIdentity(resources, provider, profile, user.id)
-  const by = byActor(actor, now)
-  const change = applyChange(
-    resources,
-    {
-      ...by,
-      holds: sql`(${by.holds} AND ${identityIsFree(identity)} AND ${added.mayAdd})`,
-      refused: identityTaken,
-    },
-    user,
-    {
-      action: 'identity.linked',
-      details: { provider: provider.id, id: identity.id },
-      set: {},
-      leavesUser: true,
-      reliesOn: isSamePerson(user),
-      endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
-      alsoWrite: (isDone) => [insertIdentity(resources, identity, isDone)],
-      mails: (isDone) => [
-        enqueueNotice(resources, 'identity_added', user, isDone, {
-          about: `identity.${identity.id}`,
-          told: added.told,
-        }),
-      ],
-    },
-  )
-  await change.catch(async (error) => {
-    // Whoever is signed out by now must not learn that the identity is taken.
-    if (!(await emailOf(resources, actor))) throw invalidToken(new Refusal('meanwhile'))
-    throw error
+  // Whoever is signed out by now does not learn that the identity is taken: the token is judged first.
+  await applyChange(resources, byActor(actor, now), user, {
+    action: 'identity.linked',
+    details: { provider: provider.id, id: identity.id },
+    set: {},
+    leavesUser: true,
+    reliesOn: isSamePerson(user),
+    unless: [{ is: sql`(NOT (${identityIsFree(identity)} AND ${added.mayAdd}))`, refused: identityTaken }],
+    endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
+    alsoWrite: (isDone) => [insertIdentity(resources, identity, isDone)],
+    mails: (isDone) => [
+      enqueueNotice(resources, 'identity_added', user, isDone, {
+        about: `identity.${identity.id}`,
+        told: added.told,
+      }),
+    ],
   })
 }
 
@@ -181,23 +166,18 @@ export async function unlinkIdentity(resources: Resources, actor: Claims, id: st
   ])
   if (owesProof(resources, actor, amr)) throw factorEnrolmentRequired()
   if (!found[0]) throw identityNotFound()
-  const by = byActor(actor, now)
   const exists = sql`EXISTS (SELECT 1 FROM ${identities} WHERE ${isThis})`
   const wayRemains = canStillSignIn(config, actor.sub, { identityId: id })
   const told = openNotices(resources, 'identity_removed', actor.sid, user.id)
-  await applyChange(
-    resources,
-    { ...by, holds: sql`(${by.holds} AND ${exists} AND ${wayRemains})`, refused: lastWayIn },
-    user,
-    {
-      action: 'identity.unlinked',
-      details: { provider: found[0].provider, id },
-      set: {},
-      leavesUser: true,
-      reliesOn: isSamePerson(user),
-      endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
-      alsoWrite: (isDone) => [build.delete(identities).where(and(isThis, isDone))],
-      mails: (isDone) => [enqueueNotice(resources, 'identity_removed', user, isDone, { told })],
-    },
-  )
+  await applyChange(resources, byActor(actor, now), user, {
+    action: 'identity.unlinked',
+    details: { provider: found[0].provider, id },
+    set: {},
+    leavesUser: true,
+    reliesOn: isSamePerson(user),
+    unless: [{ is: sql`(NOT (${exists} AND ${wayRemains}))`, refused: lastWayIn }],
+    endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
+    alsoWrite: (isDone) => [build.delete(identities).where(and(isThis, isDone))],
+    mails: (isDone) => [enqueueNotice(resources, 'identity_removed', user, isDone, { told })],
+  })
 }

@@ -143,21 +143,16 @@ export async function renamePasskey(
   { name }: RenamePasskey,
 ): Promise<PasskeyView> {
   const { own, row, isThis, exists } = await requireOwn(resources, actor, id)
-  const by = byActor(actor, resources.now)
   if (row.name !== name)
-    await applyChange(
-      resources,
-      { ...by, holds: sql`(${by.holds} AND ${exists})`, refused: passkeyNotFound },
-      own.user,
-      {
-        action: 'passkey.renamed',
-        details: { name: { from: row.name, to: name } },
-        set: {},
-        leavesUser: true,
-        reliesOn: isSamePerson(own.user),
-        alsoWrite: (isDone) => [build.update(passkeys).set({ name }).where(and(isThis, isDone))],
-      },
-    )
+    await applyChange(resources, byActor(actor, resources.now), own.user, {
+      action: 'passkey.renamed',
+      details: { name: { from: row.name, to: name } },
+      set: {},
+      leavesUser: true,
+      reliesOn: isSamePerson(own.user),
+      unless: [{ is: sql`(NOT ${exists})`, refused: passkeyNotFound }],
+      alsoWrite: (isDone) => [build.update(passkeys).set({ name }).where(and(isThis, isDone))],
+    })
   return toPasskey({ ...row, name }, resources.config.WEBAUTHN_RP_ID)
 }
 

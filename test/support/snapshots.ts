@@ -22,7 +22,12 @@ export async function dump(api: Api): Promise<Dump> {
   return whole
 }
 
-const COUNTERS = { failed_logins: undefined, failed_attempts: undefined, failed_factors: undefined }
+const COUNTERS = {
+  failed_logins: undefined,
+  failed_attempts: undefined,
+  failed_factors: undefined,
+  code_tries: undefined,
+}
 
 /**
  * The differences of two dumps: `users: {…}` for a row that is in only one of them. Counters are left out, as a

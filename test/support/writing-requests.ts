@@ -100,11 +100,8 @@ const moveTo = (api: Api, { id }: Person, email: string, verifiedAt: number | nu
     verifiedAt,
   ])
 
-/**
- * Good requests that write, other than the one good request that `goodRequests` has for each route: other grants of a
- * route, what pages send, and what needs more preparation than a path and a body.
- */
-export const WRITING_REQUESTS: Record<string, Ready> = {
+/** Good requests by a user about what is their own, with the token of their newest session. */
+export const OWN_REQUESTS: Record<string, Ready> = {
   'ending a session': async (api, ada) => {
     const { sessionId } = await api.signIn(ada)
     return by(api, ada, 'DELETE', `/v1/auth/sessions/${sessionId}`)
@@ -114,25 +111,6 @@ export const WRITING_REQUESTS: Record<string, Ready> = {
   'rotating an API key': async (api, ada) =>
     by(api, ada, 'POST', `/v1/api_keys/${await keyOf(api, ada)}/rotate`),
   'revoking an API key': async (api, ada) => by(api, ada, 'DELETE', `/v1/api_keys/${await keyOf(api, ada)}`),
-  'adding a webhook': (api) => byAdmin(api, 'POST', '/v1/webhooks', { body: NEW_WEBHOOK }),
-  'changing a webhook': async (api) =>
-    byAdmin(api, 'PATCH', `/v1/webhooks/${(await makeWebhook(api)).id}`, {
-      body: { types: ['user.purged'] },
-    }),
-  'another secret of a webhook': async (api) =>
-    byAdmin(api, 'POST', `/v1/webhooks/${(await makeWebhook(api)).id}/secret`, { body: {} }),
-  'testing a webhook': async (api) =>
-    byAdmin(api, 'POST', `/v1/webhooks/${(await makeWebhook(api)).id}/test`),
-  'a delivery by hand': async (api) => {
-    const { id } = await makeWebhook(api)
-    return byAdmin(api, 'POST', `/v1/webhooks/deliveries/${await addDelivery(api, id)}/retry`)
-  },
-  'removing a webhook': async (api) => byAdmin(api, 'DELETE', `/v1/webhooks/${(await makeWebhook(api)).id}`),
-  'blocking some from signing up, and others no longer': async (api, { id }) => {
-    await api.sql('INSERT INTO signup_blocks (entry, created_at) VALUES (?, 1)', [`${id}.test`])
-    const body = { add: [`${id}.example`], remove: [`${id}.test`] }
-    return byAdmin(api, 'PATCH', '/v1/signup_blocks', { body })
-  },
   'beginning an authenticator app': (api, ada) => by(api, ada, 'POST', '/v1/auth/factors/totp'),
   'confirming an authenticator app': async (api, ada) => {
     const { token } = await api.signIn(ada)
@@ -149,6 +127,11 @@ export const WRITING_REQUESTS: Record<string, Ready> = {
   },
   'removing an authenticator app': async (api, ada) => {
     await addTotp(api, ada)
+    return by(api, ada, 'DELETE', '/v1/auth/factors/totp')
+  },
+  'removing an authenticator app that was never confirmed': async (api, ada) => {
+    await addTotp(api, ada)
+    await api.sql('UPDATE factors SET confirmed_at = NULL WHERE user_id = ?', [ada.id])
     return by(api, ada, 'DELETE', '/v1/auth/factors/totp')
   },
   'adding a passkey': async (api, ada) => {
@@ -204,6 +187,43 @@ export const WRITING_REQUESTS: Record<string, Ready> = {
     const body = { request_token: asked.body.request_token, mail_code }
     return () => api.send('POST', '/v1/auth/reauthenticate', { token, body })
   },
+  'disconnecting a provider': async (api, ada) =>
+    by(api, ada, 'DELETE', `/v1/auth/identities/${await identityOf(api, ada)}`),
+  'letting an app less': async (api, ada) => {
+    const { grantId } = await letApp(api, ada, { scope: 'openid email' })
+    return by(api, ada, 'PATCH', `/v1/auth/grants/${grantId}`, { body: { scopes: ['openid'] } })
+  },
+  'letting an app nothing any more': async (api, ada) => {
+    const { grantId } = await letApp(api, ada, { scope: 'openid email' })
+    return by(api, ada, 'DELETE', `/v1/auth/grants/${grantId}`)
+  },
+}
+
+/**
+ * Good requests that write, other than the one good request that `goodRequests` has for each route: other grants of a
+ * route, what pages send, and what needs more preparation than a path and a body.
+ */
+export const WRITING_REQUESTS: Record<string, Ready> = {
+  ...OWN_REQUESTS,
+  'adding a webhook': (api) => byAdmin(api, 'POST', '/v1/webhooks', { body: NEW_WEBHOOK }),
+  'changing a webhook': async (api) =>
+    byAdmin(api, 'PATCH', `/v1/webhooks/${(await makeWebhook(api)).id}`, {
+      body: { types: ['user.purged'] },
+    }),
+  'another secret of a webhook': async (api) =>
+    byAdmin(api, 'POST', `/v1/webhooks/${(await makeWebhook(api)).id}/secret`, { body: {} }),
+  'testing a webhook': async (api) =>
+    byAdmin(api, 'POST', `/v1/webhooks/${(await makeWebhook(api)).id}/test`),
+  'a delivery by hand': async (api) => {
+    const { id } = await makeWebhook(api)
+    return byAdmin(api, 'POST', `/v1/webhooks/deliveries/${await addDelivery(api, id)}/retry`)
+  },
+  'removing a webhook': async (api) => byAdmin(api, 'DELETE', `/v1/webhooks/${(await makeWebhook(api)).id}`),
+  'blocking some from signing up, and others no longer': async (api, { id }) => {
+    await api.sql('INSERT INTO signup_blocks (entry, created_at) VALUES (?, 1)', [`${id}.test`])
+    const body = { add: [`${id}.example`], remove: [`${id}.test`] }
+    return byAdmin(api, 'PATCH', '/v1/signup_blocks', { body })
+  },
   'a second factor by an app': async (api, ada) => {
     const { seed } = await addTotp(api, ada)
     const { challenge } = await challengeOf(api, { ...ada, password: PASSWORD })
@@ -219,8 +239,6 @@ export const WRITING_REQUESTS: Record<string, Ready> = {
     const body = await loginCode(api, ada.email)
     return () => api.send('POST', '/v1/auth/login/email_code/confirm', { body })
   },
-  'disconnecting a provider': async (api, ada) =>
-    by(api, ada, 'DELETE', `/v1/auth/identities/${await identityOf(api, ada)}`),
   'connecting a provider': async (api, ada) => {
     const jar = openJar(api)
     await jar.signIn(ada.email)
@@ -303,14 +321,6 @@ export const WRITING_REQUESTS: Record<string, Ready> = {
     const { token, sessionId } = await api.signIn(ada)
     await letApp(api, ada, { scope: 'openid', app, parent: sessionId })
     return () => api.send('POST', '/v1/auth/logout', { token })
-  },
-  'letting an app less': async (api, ada) => {
-    const { grantId } = await letApp(api, ada, { scope: 'openid email' })
-    return by(api, ada, 'PATCH', `/v1/auth/grants/${grantId}`, { body: { scopes: ['openid'] } })
-  },
-  'letting an app nothing any more': async (api, ada) => {
-    const { grantId } = await letApp(api, ada, { scope: 'openid email' })
-    return by(api, ada, 'DELETE', `/v1/auth/grants/${grantId}`)
   },
 }
 
