@@ -122,7 +122,7 @@ describe('What every answer has', () => {
     expect(row!.request_id).toMatch(/^[0-9a-f]{8}-[0-9a-f-]{27}$/)
   })
 
-  test('Server-Timing is only for signed-in callers, unless the settings say otherwise', async () => {
+  test('LE2: Server-Timing is only for signed-in callers, unless the settings say otherwise', async () => {
     const timing = async (path: string, token?: string, by = api) =>
       (await by.send('GET', path, { token })).headers.get('server-timing')
     for (const path of ['/health', '/ready', '/v1/users/me', '/nowhere'])

@@ -8,7 +8,7 @@ import { addKey } from './support/keys.ts'
 import { openBrowser, PAGES, signedIn } from './support/pages.ts'
 import { ALL_WAYS_IN, asSent, goodRequests, newPerson, WHO } from './support/requests.ts'
 import { rounds } from './support/rounds.ts'
-import { type Dump, dump } from './support/snapshots.ts'
+import { type Dump, differences, dump } from './support/snapshots.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
 /** Also accepts tokens that are void, so that logging out can be repeated. */
@@ -416,10 +416,10 @@ describe('SE1, HX2: a login of the last ten minutes', () => {
   const changeOf =
     (given: Partial<NewUser>, method: string, suffix: string, body?: unknown) => async (token: string) => {
       const { id } = await api.person({ email_verified_at: Date.now(), ...given })
-      return api.send(method, `/v1/users/${id}${suffix}`, { token, body })
+      return () => api.send(method, `/v1/users/${id}${suffix}`, { token, body })
     }
   const change = (method: string, suffix: string, body?: unknown) => changeOf({}, method, suffix, body)
-  const create = (role: Role) => (token: string) =>
+  const create = (role: Role) => async (token: string) => () =>
     api.send('POST', '/v1/users', { token, body: newPerson(role) })
   /** Disables somebody who is disabled already; both ends are in hours from now. */
   const disableAgain = (from: number | null, to: number | null) => (token: string) => {
@@ -443,10 +443,14 @@ describe('SE1, HX2: a login of the last ten minutes', () => {
     ['an earlier end for a disabling', disableAgain(2, 1)],
     ['making a manager', create('manager')],
     ['making an administrator', create('admin')],
-  ])('is needed for %s', async (_, request) => {
-    expect((await request(await withLogin(9 * MINUTE_MS))).status).toBeLessThan(300)
-    const refused = await request(await withLogin(11 * MINUTE_MS))
+  ])('is needed for %s, and without one nothing changes', async (_, prepare) => {
+    const request = await prepare(await withLogin(9 * MINUTE_MS))
+    expect((await request()).status).toBeLessThan(300)
+    const late = await prepare(await withLogin(11 * MINUTE_MS))
+    const before = await dump(api)
+    const refused = await late()
     expect([refused.status, refused.body.code]).toEqual([403, 'reauthentication_required'])
+    expect(differences(before, await dump(api))).toEqual([])
   })
 
   test.each([
@@ -454,7 +458,7 @@ describe('SE1, HX2: a login of the last ten minutes', () => {
       'another spelling of the address',
       async (token: string) => {
         const { id, email } = await somebody()
-        return api.send('PATCH', `/v1/users/${id}`, { token, body: { email: email.toUpperCase() } })
+        return () => api.send('PATCH', `/v1/users/${id}`, { token, body: { email: email.toUpperCase() } })
       },
     ],
     ['enabling who is not disabled', change('POST', '/enable')],
@@ -466,8 +470,9 @@ describe('SE1, HX2: a login of the last ten minutes', () => {
     ['a disabling that has no end any more', disableAgain(1, null)],
     ['another reason for a disabling', disableAgain(1, 1)],
     ['making a user', create('user')],
-  ])('is not needed for %s', async (_, request) => {
-    expect((await request(await withLogin(11 * MINUTE_MS))).status).toBeLessThan(300)
+  ])('is not needed for %s', async (_, prepare) => {
+    const request = await prepare(await withLogin(11 * MINUTE_MS))
+    expect((await request()).status).toBeLessThan(300)
   })
 
   test('nobody who is disabled is let in earlier by an old login, a key, a bulk action or a form', async () => {

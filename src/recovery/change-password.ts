@@ -50,7 +50,6 @@ export const changePassword = (
       set: { password_hash: passwordHash, password_is_given: 0, failed_logins: 0 },
       reliesOn: isSamePerson(row),
       endsTokens: true,
-      forgetsDevices: true,
       endsSessions: { reason: 'password_changed', exceptId: actor.sid },
       mails: (isDone) => [enqueueNotice(resources, 'password_changed', row, isDone, { told })],
       alsoWrite: (isDone) => [

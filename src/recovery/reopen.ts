@@ -16,6 +16,5 @@ export async function reopenAccount(resources: Resources, input: { token: string
     reliesOn: isSamePerson(user),
     set: { deleted_at: null, password_hash: null },
     endsTokens: true,
-    forgetsDevices: true,
   })
 }

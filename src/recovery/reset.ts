@@ -52,7 +52,6 @@ export async function replacePassword(resources: Resources, user: User, newPassw
     },
     reliesOn: isSameForProof(user),
     endsTokens: true,
-    forgetsDevices: true,
     endsSessions: { reason: 'password_changed' },
     endsKeys: true,
     // The first proof of an address: somebody else may have made the account.

@@ -163,7 +163,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     updated_at: now,
     ...(change.set.failed_logins === 0 && NO_FAILURES),
     ...(change.endsTokens && { token_epoch: sql`${users.token_epoch} + 1` }),
-    // Setting a password for somebody makes every known device unknown, a thief's too.
+    // Another password, or none, makes every known device unknown, a thief's too.
     ...((change.forgetsDevices || change.voidsWaysIn || change.set.password_hash !== undefined) && {
       device_epoch: sql`${users.device_epoch} + 1`,
     }),

@@ -48,7 +48,7 @@ export interface Change {
   details?: object | SQL
   /** Revokes every access token of the user. */
   endsTokens?: boolean
-  /** Makes all devices that the account knows unknown again. */
+  /** Makes all devices that the account knows unknown again. Setting or removing a password always does. */
   forgetsDevices?: boolean
   /** Ends every session of the user as well, except perhaps one. */
   endsSessions?: { reason: RevokedReason; exceptId?: string }

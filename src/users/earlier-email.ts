@@ -81,7 +81,6 @@ export const restoringEarlierEmail = (
   ({
     set: { email, email_normalized, email_verified_at: now, deleted_at: null, password_hash: null },
     endsTokens: true,
-    forgetsDevices: true,
     endsSessions: { reason: 'ended' },
     // Undoing this change also undoes later ones; earlier ones can still be undone.
     alsoWrite: (isDone: SQL): Statement[] => [

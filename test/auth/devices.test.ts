@@ -5,7 +5,7 @@ import {
   MAX_FAILURES_IN_A_ROW,
   PER_MINUTE,
 } from '../../src/throttle/limits.ts'
-import { openApi, PASSWORD } from '../support/api.ts'
+import { linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { limiter } from '../support/limiter.ts'
 
 /** Device tokens: how many an account has, what all of them together may do, and what ends them. */
@@ -68,6 +68,44 @@ test('HX7: changing the password makes strangers of all devices except the one t
   expect((await logIn(api, { ...now, device_token: thiefs })).status).toBe(401)
   expect((await logIn(api, { ...now, device_token: mine.device_token as string })).status).toBe(401)
   expect((await logIn(api, { ...now, device_token: changed.body.device_token as string })).status).toBe(200)
+})
+
+type Ada = Awaited<ReturnType<Api['person']>>
+
+async function reset(api: Api, ada: Ada) {
+  await api.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
+  const { token } = linkIn((await api.mailsTo(ada.email))[0]!)
+  const body = { token, new_password: NEW_PASSWORD }
+  expect((await api.send('POST', '/v1/auth/reset_password', { body })).status).toBe(204)
+}
+const ENDS: Record<string, (api: Api, ada: Ada) => Promise<unknown>> = {
+  'a reset of the password': reset,
+  'the undo of a change of address': async (api, ada) => {
+    const { token } = await api.signIn(ada)
+    const body = { new_email: `new-${ada.email}`, current_password: PASSWORD }
+    expect((await api.send('POST', '/v1/auth/change_email', { token, body })).status).toBe(202)
+    const undo = { token: linkIn((await api.mailsTo(ada.email))[0]!).token }
+    expect((await api.send('POST', '/v1/auth/undo_email_change', { body: undo })).status).toBe(204)
+    // The undo has taken the password away.
+    await api.sql(
+      'UPDATE users SET password_hash = (SELECT password_hash FROM users WHERE id = ?) WHERE id = ?',
+      [(await api.person()).id, ada.id],
+    )
+  },
+  'ending all of one’s own sessions': async (api, ada) => {
+    const { token } = await api.signIn(ada)
+    expect((await api.send('POST', '/v1/auth/logout_all', { token })).status).toBe(204)
+  },
+}
+test.each(Object.entries(ENDS))('HX7: %s makes strangers of all devices', async (_, end) => {
+  const api = openApi()
+  const ada = await api.person({ email_verified_at: 1 })
+  const device_token = (await logIn(api, ada)).body.device_token as string
+  await end(api, ada)
+  const password = end === reset ? NEW_PASSWORD : PASSWORD
+  expect((await logIn(api, { ...ada, password })).status).toBe(200)
+  await lock(api, ada)
+  expect((await logIn(api, { ...ada, password, device_token })).status).toBe(401)
 })
 
 test('HX7, RV3: ending somebody’s sessions makes strangers of their devices', async () => {

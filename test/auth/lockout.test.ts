@@ -192,7 +192,7 @@ describe('What does not count as a failure', () => {
     )
   })
 
-  test('a correct password that does not sign in takes back only its own attempt, and the answer says until when', async () => {
+  test('RL2: a correct password that does not sign in takes back only its own attempt, and the answer says until when', async () => {
     const until = Date.now() + 3_600_000
     const ada = await api.person({
       status: 'disabled',
@@ -224,7 +224,7 @@ describe('What does not count as a failure', () => {
     expect(await failuresOf(ada)).toBe(0)
   })
 
-  test('a revoked token counts no failure, and a wrong own password leaves a row', async () => {
+  test('RL2, RV1: a revoked token counts no failure, and a wrong own password leaves a row', async () => {
     const ada = await api.quickActor()
     const leave = () =>
       api.send('DELETE', '/v1/users/me', { token: ada.token, body: { password: WRONG_PASSWORD } })
@@ -242,10 +242,13 @@ describe('What does not count as a failure', () => {
 })
 
 describe('Failures of a network', () => {
-  test('RL1: stop one guess over many accounts, but do not stop known devices', async () => {
+  test('RL1, RL6: stop one guess over many accounts for an hour, but do not stop known devices', async () => {
     const [ada, network] = [await api.person(), '203.0.113.77']
     const { device_token } = (await logIn(ada, network)).body
-    expect((await logIn({ email: 'nobody@people.test', password: WRONG_PASSWORD }, network)).status).toBe(401)
+    const fail = async () => (await logIn({ email: 'nobody@people.test' }, network)).status
+    expect(await fail()).toBe(401)
+    await api.ages(600_000)
+    expect(await fail()).toBe(401)
     await count(30, 'failures', network)
     const [eve, before] = [await api.person(), hashes()]
     const answer = await logIn(eve, network)
@@ -253,6 +256,12 @@ describe('Failures of a network', () => {
     expect(await failuresOf(eve)).toBe(0)
     expect((await logIn({ ...ada, device_token }, network)).status).toBe(200)
     expect((await logIn(eve, ELSEWHERE)).status).toBe(200)
+    // The hour began with the first failure, ten minutes ago.
+    const seconds = Number(answer.headers.get('retry-after'))
+    expect(seconds).toBeGreaterThan(2900)
+    expect(seconds).toBeLessThanOrEqual(3000)
+    await api.ages(3_000_001)
+    expect((await logIn(eve, network)).status).toBe(200)
   })
 
   test('RL4, HX19: are also counted per IPv6 /48, with eight times the limit', async () => {
@@ -302,7 +311,7 @@ describe('Failures of a network', () => {
     expect((await logIn({ ...ada, password: NEW_PASSWORD }, ip)).status).toBe(200)
   })
 
-  test('on addresses without an account leave one row a day', async () => {
+  test('HX11: on addresses without an account leave one row a day', async () => {
     const network = '203.0.113.78'
     const rows = () =>
       api.sql(
@@ -316,7 +325,7 @@ describe('Failures of a network', () => {
     expect(JSON.parse((await rows())[1]!.details as string)).toEqual({ reason: 'unknown_address', count: 2 })
   })
 
-  test('are never mixed up with counters of another kind, whatever the names', async () => {
+  test('RL2: are never mixed up with counters of another kind, whatever the names', async () => {
     await count(30, 'mail', HERE)
     const answer = await logIn({ email: 'mail' }, HERE)
     expect(answer.status).toBe(401)

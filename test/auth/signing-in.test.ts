@@ -106,6 +106,7 @@ test('LE1, LE2: everybody who is turned away gets the same answer, for the same 
       answer: withoutTheMoment(result),
       hashes: hashes(),
       calls: calls.length,
+      statements: calls.flatMap((call) => call.statements.map(({ sql }) => sql)),
       depth,
     })
   }

@@ -93,6 +93,26 @@ test('RL6: neither invitations nor a stranger who was mailed by mistake use up t
   expect((await api.send('POST', '/v1/invitations', invited)).status).toBe(201)
 })
 
+test('RL6: somebody who is signed in may cause thirty mails an hour to any addresses, and the next changes nothing', async () => {
+  const api = openApi((await freshUpstreams()).bindings)
+  const ada = await api.quickActor({ email_verified_at: 1 })
+  const move = async () => {
+    const new_email = newAddress()
+    const body = { new_email, current_password: PASSWORD }
+    const { status } = await api.send('POST', '/v1/auth/change_email', { token: ada.token, body })
+    return { status, mails: (await api.mailsTo(new_email)).length }
+  }
+  expect(await move()).toEqual({ status: 202, mails: 1 })
+  // Raises whatever was counted just now, as if there had been this many more.
+  await api.sql('UPDATE throttles SET attempts = attempts + 28')
+  expect(await move()).toEqual({ status: 202, mails: 1 })
+  const rows = () =>
+    api.sqlAll(['SELECT * FROM one_time_tokens', 'SELECT * FROM outbox', 'SELECT * FROM user_activity_logs'])
+  const before = await rows()
+  expect(await move()).toEqual({ status: 429, mails: 0 })
+  expect(await rows()).toEqual(before)
+})
+
 test('RL6: disabling and enabling a user in a loop sends three notices of each an hour, and does not use up those of others', async () => {
   const api = openApi()
   const [boss, other] = [await manager(api), await manager(api)]

@@ -127,6 +127,26 @@ test('A resent invitation has a new link, a withdrawn one has none, and both can
   }
 })
 
+test('RS2: an invitation that has expired is pending for seven more days once it is resent, and its link works', async () => {
+  const email = newAddress()
+  const { body } = await invite(manager, { email })
+  const { id } = body
+  await api.sql('UPDATE invitations SET expires_at = ? WHERE id = ?', [Date.now() - 1, id])
+  const by = { token: manager.token }
+  const listed = async () => {
+    const list = await api.send<{ data: Invitation[] }>('GET', '/v1/invitations?limit=100', by)
+    return list.body.data.find((one) => one.id === id)!
+  }
+  expect((await listed()).status).toBe('expired')
+  const resent = await api.send<Invitation>('POST', `/v1/invitations/${id}/resend`, by)
+  const found = await listed()
+  expect([resent.body, found.status]).toEqual([found, 'pending'])
+  const daysLeft = (Date.parse(found.expires_at) - Date.now()) / 86_400_000
+  expect(daysLeft).toBeGreaterThan(6.99)
+  expect(daysLeft).toBeLessThanOrEqual(7)
+  expect((await accept({ token: (await linkFor(email)).token, password: PASSWORD })).status).toBe(201)
+})
+
 test('Somebody with an account is not invited, and a second invitation replaces the first', async () => {
   const ada = await api.person({ email_verified_at: Date.now() })
   expect((await invite(admin, { email: ada.email.toUpperCase() })).body.code).toBe('email_taken')

@@ -154,7 +154,6 @@ export const takeOver = (
       : {
           set: { email_verified_at: resources.now, ...NO_PASSWORD },
           endsTokens: true,
-          forgetsDevices: true,
           endsSessions: { reason: 'password_changed' },
           voidsWaysIn: true,
         }),
