@@ -142,7 +142,7 @@ export async function addFactor(
       set: {},
       leavesUser: true,
       reliesOn: isSamePerson(user),
-      unless: [{ is: sql`(NOT (${mayAdd}))`, refused: factor.refused }],
+      unless: { barred: { is: sql`(NOT (${mayAdd}))`, refused: factor.refused } },
       endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
       alsoWrite: (isDone) => [
         ...factor.write(isDone),
@@ -181,7 +181,7 @@ export async function removeFactor(
     set: {},
     leavesUser: true,
     reliesOn: isSamePerson(user),
-    unless: [{ is: sql`(NOT (${factor.holds}))`, refused: factor.refused }],
+    unless: { barred: { is: sql`(NOT (${factor.holds}))`, refused: factor.refused } },
     endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
     alsoWrite: (isDone) => [
       ...factor.write(isDone),

@@ -180,7 +180,7 @@ export async function renewRecoveryCodes(resources: Resources, actor: Claims): P
     set: {},
     leavesUser: true,
     reliesOn: isSamePerson(user),
-    unless: [{ is: sql`(NOT ${accountHasFactor(user.id)})`, refused: noFactor }],
+    unless: { none: { is: sql`(NOT ${accountHasFactor(user.id)})`, refused: noFactor } },
     alsoWrite: (isDone) => storeRecoveryCodes(user.id, recovery_codes, now, isDone),
     mails: (isDone) => [enqueueNotice(resources, 'recovery_codes_renewed', user, isDone, { told })],
   })

@@ -137,7 +137,9 @@ export async function linkIdentity(
     set: {},
     leavesUser: true,
     reliesOn: isSamePerson(user),
-    unless: [{ is: sql`(NOT (${identityIsFree(identity)} AND ${added.mayAdd}))`, refused: identityTaken }],
+    unless: {
+      taken: { is: sql`(NOT (${identityIsFree(identity)} AND ${added.mayAdd}))`, refused: identityTaken },
+    },
     endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
     alsoWrite: (isDone) => [insertIdentity(resources, identity, isDone)],
     mails: (isDone) => [
@@ -175,7 +177,7 @@ export async function unlinkIdentity(resources: Resources, actor: Claims, id: st
     set: {},
     leavesUser: true,
     reliesOn: isSamePerson(user),
-    unless: [{ is: sql`(NOT (${exists} AND ${wayRemains}))`, refused: lastWayIn }],
+    unless: { last: { is: sql`(NOT (${exists} AND ${wayRemains}))`, refused: lastWayIn } },
     endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
     alsoWrite: (isDone) => [build.delete(identities).where(and(isThis, isDone))],
     mails: (isDone) => [enqueueNotice(resources, 'identity_removed', user, isDone, { told })],

@@ -150,7 +150,7 @@ export async function renamePasskey(
       set: {},
       leavesUser: true,
       reliesOn: isSamePerson(own.user),
-      unless: [{ is: sql`(NOT ${exists})`, refused: passkeyNotFound }],
+      unless: { gone: { is: sql`(NOT ${exists})`, refused: passkeyNotFound } },
       alsoWrite: (isDone) => [build.update(passkeys).set({ name }).where(and(isThis, isDone))],
     })
   return toPasskey({ ...row, name }, resources.config.WEBAUTHN_RP_ID)
