@@ -8,7 +8,7 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { normalizeEmailPart } from '../values/email.ts'
 import { firstIdAt } from '../values/ids.ts'
 import { pageTooDeep } from './errors.ts'
-import { LOCKED, type ManagedProfile, managedNames, ROLES, STATES, users, userTotals } from './models.ts'
+import { LOCKED, managedAsJson, ROLES, STATES, users, userTotals } from './models.ts'
 import { foldName } from './names.ts'
 import {
   DEEPEST_ROW_BY_PAGE,
@@ -157,7 +157,7 @@ export async function listUsers(
   })
   const total = counted ? (counted[0]?.total ?? 0) : null
   return {
-    data: rows.map(({ profile }) => toManagedUser(toProfile(profile))),
+    data: rows.map(({ profile }) => toManagedUser(managedAsJson.read(profile))),
     pagination: {
       ...pagination,
       total,
@@ -192,16 +192,9 @@ const statesOf = (status: Kind['status']): readonly string[] =>
 /** A search uses its own index. */
 const orderOf = (kind: Kind): readonly OrderColumn[] => (kind.isSearch ? ['seq'] : ORDERS[kind.sort].columns)
 
-/** A profile is sent as one value: the client takes longer to read a column than libSQL to build the JSON. */
 const selectedBy = (kind: Kind) => {
-  const profile = managedNames.map((name) => `users.${name}`).join(', ')
   const order = orderOf(kind).map((name) => `users.${name}`)
-  return sql.raw(`json_array(${profile}) AS profile, ${order.join(', ')}`)
-}
-
-function toProfile(json: string): ManagedProfile {
-  const values = JSON.parse(json) as unknown[]
-  return Object.fromEntries(managedNames.map((name, index): unknown[] => [name, values[index]]))
+  return sql.raw(`${managedAsJson.select} AS profile, ${order.join(', ')}`)
 }
 
 /**
