@@ -60,3 +60,12 @@ export const mustHaveFactor = (policy: Policy, role: Role) =>
  */
 export const owesFactor = (policy: Policy, role: Role, amr?: Amr) =>
   mustHaveFactor(policy, role) && !isTwofold(amr)
+
+/**
+ * The same for a row of an app's session, with its user's present role. If it lacks the factor, nothing is given for
+ * it, and nothing said of its user.
+ */
+export const lacksFactor = (
+  { SECOND_FACTOR }: Pick<Config, 'SECOND_FACTOR'>,
+  { role, amr }: { role: Role; amr: string },
+) => owesFactor(SECOND_FACTOR, role, JSON.parse(amr))

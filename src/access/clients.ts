@@ -5,8 +5,9 @@ import type { Claims, ClientClaims } from '../sessions/access-tokens.ts'
 import { findClientSession, findServiceScopes } from '../sessions/client-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { assertMayAsk } from '../throttle/limits.ts'
+import { lacksFactor } from './assurance.ts'
 import { isRead } from './credentials.ts'
-import { forbidden, insufficientScope } from './errors.ts'
+import { factorEnrolmentRequired, forbidden, insufficientScope } from './errors.ts'
 import { ACCOUNT, hasPermission, isPermission, outranks, type Permission, rankFor } from './permissions.ts'
 
 /**
@@ -75,9 +76,13 @@ async function ofService(resources: Resources, token: ClientClaims): Promise<str
   return scopes
 }
 
-/** An app's session of a user, with the scopes that it can use: no more than the user's role allows. */
-async function findApp(resources: Resources, token: ClientClaims & { sid: string }) {
+/**
+ * An app's session of a user, with the scopes that it can use: no more than the user's role allows. Throws 401
+ * `invalid_token`; 403 `factor_enrolment_required`.
+ */
+export async function findApp(resources: Resources, token: ClientClaims & { sid: string }) {
   const found = await findClientSession(resources, token)
   if (!found) throw invalidToken(new Refusal('revoked'))
+  if (lacksFactor(resources.config, found)) throw factorEnrolmentRequired()
   return found
 }

@@ -2,6 +2,7 @@ import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import * as z from 'zod'
 import type { Bearer } from '../access/bearer.ts'
+import { findApp } from '../access/clients.ts'
 import { bearerToken } from '../access/credentials.ts'
 import { factorEnrolmentRequired, insufficientScope } from '../access/errors.ts'
 import { asksForNoCache, limitNetwork } from '../access/guards.ts'
@@ -10,9 +11,8 @@ import { digestOf } from '../crypto/digest.ts'
 import { Hono } from '../http/hono.ts'
 import { operation, readForm } from '../http/operation.ts'
 import { revalidated } from '../http/precondition.ts'
-import { AppError, notFound, Refusal } from '../http/problem.ts'
+import { AppError, notFound } from '../http/problem.ts'
 import { isOfClient, verifyAnyToken } from '../sessions/access-tokens.ts'
-import { findClientSession } from '../sessions/client-tokens.ts'
 import { invalidToken, unauthenticated } from '../sessions/errors.ts'
 import { markOf } from '../sessions/refresh-tokens.ts'
 import { inWords } from '../values/durations.ts'
@@ -124,8 +124,7 @@ async function userInfo(c: Context<AppEnv>) {
   c.set('isSignedIn', true)
   if (!isOfClient(token) || token.sid === undefined)
     throw insufficientScope('This is for the token of an app that somebody has signed in to.')
-  const found = await findClientSession(c.var, { ...token, sid: token.sid })
-  if (!found) throw invalidToken(new Refusal('revoked'))
+  const found = await findApp(c.var, { ...token, sid: token.sid })
   if (!found.scopes.includes('openid')) throw insufficientScope()
   return c.json(claimsOf(found, found.scopes))
 }

@@ -1,6 +1,4 @@
 import { and, eq, inArray, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
-import { owesFactor } from '../access/assurance.ts'
-import { factorEnrolmentRequired } from '../access/errors.ts'
 import { ACCOUNT, hasPermission, type Permission, scopesWithin } from '../access/permissions.ts'
 import { apiKeys } from '../api-keys/models.ts'
 import type { Resources } from '../context.ts'
@@ -118,15 +116,6 @@ export const isClientSessionLive = (
 ): row is ClientSessionRow => row?.is_live === 1 && (epoch === undefined || row.token_epoch === epoch)
 
 /**
- * Whether the session lacks the second factor that the policy requires of its user's present role. Then nothing is
- * given for it, and nothing said of its user.
- */
-export const lacksFactor = (
-  { SECOND_FACTOR }: Resources['config'],
-  { role, amr }: Pick<ClientSessionRow, 'role' | 'amr'>,
-) => owesFactor(SECOND_FACTOR, role, JSON.parse(amr))
-
-/**
  * Those of the scopes that the session, the app (or the resource that its tokens are for) and the user's
  * consent all include, as they are now. An app never gets more than the user's role has.
  */
@@ -156,18 +145,14 @@ export const isForOwnAudience = (
   { aud }: Pick<ClientClaims, 'aud'>,
 ) => resource === (aud ?? null)
 
-/**
- * The session of an app's token, if it is live, with the token's present scopes. Throws 403
- * `factor_enrolment_required`.
- */
+/** The session of an app's token, if it is live, with the token's present scopes. */
 export async function findClientSession(
-  resources: Pick<Resources, 'db' | 'now' | 'config'>,
+  resources: Pick<Resources, 'db' | 'now'>,
   token: ClientClaims & { sid: string },
 ): Promise<(ClientSessionRow & { scopes: string[] }) | undefined> {
   const { found } = await resources.db.read(selectClientSession({ ...token, now: resources.now }))
   const row = await withPrimaryFallback(resources, found[0], token)
   if (!isClientSessionLive(row, token.epoch) || !isForOwnAudience(row, token)) return undefined
-  if (lacksFactor(resources.config, row)) throw factorEnrolmentRequired()
   return { ...row, scopes: scopesNow(row, token.scope.split(' ')) }
 }
 

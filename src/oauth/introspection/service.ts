@@ -1,5 +1,6 @@
 import { and, eq, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
+import { lacksFactor } from '../../access/assurance.ts'
 import { activityLogs } from '../../activity/models.ts'
 import { record } from '../../activity/service.ts'
 import { isSpent } from '../../auth/refresh.ts'
@@ -18,7 +19,6 @@ import {
   type ClientSessionRow,
   isClientSessionLive,
   isForOwnAudience,
-  lacksFactor,
   scopesNow,
   selectClientSession,
   selectService,

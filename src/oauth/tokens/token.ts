@@ -1,4 +1,5 @@
 import { eq } from 'drizzle-orm'
+import { lacksFactor } from '../../access/assurance.ts'
 import { assertNotShadowed, rotateSession } from '../../auth/refresh.ts'
 import type { Resources } from '../../context.ts'
 import { digestOf } from '../../crypto/digest.ts'
@@ -7,7 +8,6 @@ import { AppError, Refusal } from '../../http/problem.ts'
 import { ACCESS_TOKEN_SECONDS, signClientToken } from '../../sessions/access-tokens.ts'
 import {
   isClientSessionLive,
-  lacksFactor,
   mayOwnServices,
   scopesNow,
   scopesOfService,
