@@ -146,7 +146,7 @@ testOfRedis('So does signing in to an app', async () => {
   const asked: Budget[] = [
     // The app, the session and the consent, in one trip; a code is encrypted, and not stored.
     [`GET ${place}`, 1, 1, 0, 3, 0, { headers }],
-    [`POST ${actionOf(question.text)}`, 2, 2, 0, 17, 8, consent],
+    [`POST ${actionOf(question.text)}`, 2, 2, 1, 17, 8, consent],
     [`GET ${place}`, 1, 1, 0, 4, 0, { headers }],
   ]
   await expectWithin(own, api, asked)
@@ -303,7 +303,7 @@ testOfRedis('So does a device without a browser', async () => {
     ['POST /oauth/token', 1, 1, 0, 3, 0, poll],
     // Counted before it is looked for, and taken back because it was right.
     ['POST /device', 2, 2, 0, 12, 3, typed],
-    ['POST /device', 3, 3, 0, 20, 9, { headers, raw: yes }],
+    ['POST /device', 3, 3, 1, 20, 9, { headers, raw: yes }],
     ['POST /oauth/token', 2, 2, 0, 29, 9, poll],
   ])
 })

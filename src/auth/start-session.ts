@@ -13,7 +13,7 @@ import { signAccessToken } from '../sessions/access-tokens.ts'
 import { makeDeviceToken, newDevice } from '../sessions/device-tokens.ts'
 import { accessTokenSeconds, lifetimeOf, SHORT_MS } from '../sessions/lifetimes.ts'
 import { type Session, sessions } from '../sessions/models.ts'
-import { publishDoubts } from '../sessions/near.ts'
+import { orDoubting, publishDoubts } from '../sessions/near.ts'
 import { makeRefreshToken } from '../sessions/refresh-tokens.ts'
 import { beginSession, revokeSurplusSessions } from '../sessions/service.ts'
 import type { KnownDevice } from '../throttle/devices.ts'
@@ -111,48 +111,50 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
     evicted,
     user: [user],
     begun: [begun],
-  } = await db.writeBatch(
-    {
-      session: session.insert(
-        sql.join(
-          [
-            sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsProven(resources, row)})`,
-            // A factor that was added meanwhile must be asked for.
-            ...(isTwofold(amr) ? [] : [sql`NOT ${accountHasFactor(row.id)}`]),
-            ...used.map(({ isGood }) => isGood),
-          ],
-          sql` AND `,
+  } = await orDoubting(resources, { users: [row.id] }, () =>
+    db.writeBatch(
+      {
+        session: session.insert(
+          sql.join(
+            [
+              sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsProven(resources, row)})`,
+              // A factor that was added meanwhile must be asked for.
+              ...(isTwofold(amr) ? [] : [sql`NOT ${accountHasFactor(row.id)}`]),
+              ...used.map(({ isGood }) => isGood),
+            ],
+            sql` AND `,
+          ),
         ),
-      ),
-      history: record(resources, event, isStarted),
-      ...revokeSurplusSessions(resources, row.id),
-      login: build
-        .update(users)
-        .set({
-          last_login_at: now,
-          // In the same statement, as each change of a row is billed.
-          ...NO_FAILURES,
-          failed_factors: 0,
-          ...(newHash && { password_hash: newHash }),
-          ...(!proven.device && { devices: sql`${users.devices} + 1` }),
-        })
-        .where(isThisUser),
-      enabling:
-        row.status === 'disabled'
-          ? endDisabling(resources, row.id, sql`disabled_until <= ${now} AND ${isStarted}`)
-          : [],
-      attempts: proven.clearAttempts(isStarted),
-      used: used.flatMap(({ spend }) => spend(isStarted)),
-      mails: mails.flatMap(({ statements }) => statements),
-      // An account that is locked again must be told again.
-      unlocked:
-        row.failed_logins >= MAX_FAILURES_IN_A_ROW
-          ? [voidTokens(now, ['unlock_account'], and(eq(oneTimeTokens.subject_id, row.id), isStarted))]
-          : [],
-      user: build.select(signerColumns).from(users).where(isThisUser),
-      begun: build.select().from(sessions).where(eq(sessions.id, session.id)),
-    },
-    isStarted,
+        history: record(resources, event, isStarted),
+        ...revokeSurplusSessions(resources, row.id),
+        login: build
+          .update(users)
+          .set({
+            last_login_at: now,
+            // In the same statement, as each change of a row is billed.
+            ...NO_FAILURES,
+            failed_factors: 0,
+            ...(newHash && { password_hash: newHash }),
+            ...(!proven.device && { devices: sql`${users.devices} + 1` }),
+          })
+          .where(isThisUser),
+        enabling:
+          row.status === 'disabled'
+            ? endDisabling(resources, row.id, sql`disabled_until <= ${now} AND ${isStarted}`)
+            : [],
+        attempts: proven.clearAttempts(isStarted),
+        used: used.flatMap(({ spend }) => spend(isStarted)),
+        mails: mails.flatMap(({ statements }) => statements),
+        // An account that is locked again must be told again.
+        unlocked:
+          row.failed_logins >= MAX_FAILURES_IN_A_ROW
+            ? [voidTokens(now, ['unlock_account'], and(eq(oneTimeTokens.subject_id, row.id), isStarted))]
+            : [],
+        user: build.select(signerColumns).from(users).where(isThisUser),
+        begun: build.select().from(sessions).where(eq(sessions.id, session.id)),
+      },
+      isStarted,
+    ),
   )
   if (!user || !begun) {
     // The proof was no guess, whatever has changed since.

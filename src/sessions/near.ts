@@ -230,6 +230,23 @@ export async function whileDoubting<T>(
   }
 }
 
+/**
+ * Makes a change of which only the answer says whom it affects, so that its caller publishes the doubts. Without an
+ * answer it may have been made all the same, and whoever it may affect is doubted.
+ */
+export async function orDoubting<T>(
+  resources: Pick<Resources, 'redis' | 'afterwards'>,
+  doubts: Doubts,
+  write: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await write()
+  } catch (error) {
+    await publishDoubts(resources, doubts)
+    throw error
+  }
+}
+
 /** Tells Redis that its copies of users, sessions and clients may be outdated; one call. Never throws. */
 export async function publishDoubts(
   { redis, afterwards }: Pick<Resources, 'redis' | 'afterwards'>,

@@ -69,7 +69,10 @@ export const User = lazy(() =>
       version: z.int().meta({ description: 'Rises with every change; the ETag has it.' }),
       created_at: Time(),
       updated_at: Time(),
-      last_login_at: Time().nullable().meta({ description: 'Changes without a new version.' }),
+      last_login_at: Time().nullable().meta({
+        description:
+          'Changes without a new version. `GET /v1/users/me` may answer the former time for up to a minute, unless asked with `Cache-Control: no-cache`.',
+      }),
     })
     .meta({ id: 'User' }),
 )

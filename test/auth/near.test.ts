@@ -4,7 +4,7 @@ import { keyPrefixOf } from '../../src/database/redis.ts'
 import { signAccessToken } from '../../src/sessions/access-tokens.ts'
 import { profileColumns } from '../../src/users/models.ts'
 import type { Actor, Api } from '../support/api.ts'
-import { openApi, PASSWORD } from '../support/api.ts'
+import { linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { openJar } from '../support/jar.ts'
 import { freshUpstreams, testOfRedis } from '../support/upstreams.ts'
 
@@ -289,6 +289,64 @@ testOfRedis(
     }
   },
 )
+
+testOfRedis(
+  'HX8, RV1: a session that a login pushed out ends at once, even if its answer was lost',
+  async () => {
+    const ada = await api.person()
+    const oldest = await api.signIn(ada)
+    for (let newer = 1; newer < 50; newer++) await api.signIn(ada)
+    await read(oldest)
+    expect((await measure(() => read(oldest))).libsql).toBe(0)
+    await own.behave('libsql', { mode: 'reset-after', only: 'session.started' })
+    const login = { email: ada.email, password: PASSWORD }
+    expect((await api.send('POST', '/v1/auth/login', { body: login })).status).toBe(503)
+    await own.behave('libsql', { mode: 'pass' })
+    expect((await read(oldest)).status).toBe(401)
+  },
+)
+
+testOfRedis.for(['invites', 'makes', 'moves'])(
+  'HX8, HX5: an unconfirmed account ends at once when it gives way to one that somebody %s',
+  async (how) => {
+    const [admin, ada] = [await api.quickActor({ role: 'admin' }), await api.person({ email_verified_at: 1 })]
+    const manage = (method: string, path: string, body: object) =>
+      api.send(method, `/v1/users${path}`, { token: admin.token, body })
+    const email = `${crypto.randomUUID()}@people.test`
+    const signedUp = { email, password: PASSWORD, name: 'Mallory' }
+    await api.send('POST', '/v1/auth/signup', { body: signedUp })
+    const [row] = await api.sql('SELECT id FROM users WHERE email = ?', [email])
+    const squatter = await api.signIn({ id: String(row!.id) })
+    await read(squatter)
+    expect((await measure(() => read(squatter))).libsql).toBe(0)
+    if (how === 'makes') expect((await manage('POST', '', { email, name: 'Ada' })).status).toBe(201)
+    if (how === 'moves') expect((await manage('PATCH', `/${ada.id}`, { email })).status).toBe(200)
+    if (how === 'invites') {
+      await api.send('POST', '/v1/invitations', { token: admin.token, body: { email, role: 'user' } })
+      const { token } = linkIn((await api.mailsTo(email)).at(0)!)
+      const accepted = { token, password: 'nine green bears run', name: 'Ada' }
+      expect((await api.send('POST', '/v1/auth/accept_invitation', { body: accepted })).status).toBe(201)
+    }
+    expect((await read(squatter)).status).toBe(401)
+  },
+)
+
+testOfRedis('HX8: a copy made from a replica that lagged is used for at most NEAR_READ_SECONDS', async () => {
+  const ada = (await api.quickActor()) as Actor
+  await own.whileLagging(async () => {
+    await api.send('POST', '/v1/auth/logout', { token: ada.token })
+    await api.redis('DEL', key(`doubt:${ada.id}`), key(`revoked:session:${sidOf(ada)}`))
+    expect((await read(ada)).status).toBe(200)
+  })
+  const readAt = Date.now()
+  expect(await measure(() => read(ada))).toMatchObject({ status: 200, libsql: 0 })
+  vi.useFakeTimers({ toFake: ['Date'], now: readAt + 56_000 })
+  try {
+    expect((await read(ada)).status).toBe(401)
+  } finally {
+    vi.useRealTimers()
+  }
+})
 
 describe('Storing a copy', () => {
   /** Lines about Redis while something is done. */

@@ -1,7 +1,9 @@
 import { beforeAll, beforeEach, describe, expect, vi } from 'vitest'
 import { keyPrefixOf } from '../../src/database/redis.ts'
+import { authorize, begin } from '../openid/support.ts'
 import { type Actor, openApi } from '../support/api.ts'
-import { addApp, letApp } from '../support/oauth.ts'
+import { addApp, letApp, REDIRECT } from '../support/oauth.ts'
+import { openBrowser } from '../support/pages.ts'
 import { freshUpstreams, testOfRedis } from '../support/upstreams.ts'
 
 /** Introspection is answered by copies, in one call to Redis, and notices each change at the very next call. */
@@ -161,6 +163,100 @@ describe('HX8, RV1: a token is inactive at the very next call', () => {
     await asAdmin('POST', `/v1/oauth_clients/${asker.client_id}/secret`, { keep_former_seconds: 0 })
     expect((await ask(ada.token)).status).toBe(401)
   })
+})
+
+/** Lets somebody allow an app something on the page, and forgets that Redis was told. The code can be redeemed. */
+async function allow(ada: { id: string; email: string }, app: Awaited<ReturnType<typeof addApp>>) {
+  const begun = await begin(app, { scope: 'openid users:read' })
+  const location = await authorize(await openBrowser(api, ada), begun.search)
+  const fields = {
+    grant_type: 'authorization_code',
+    code: location.searchParams.get('code')!,
+    redirect_uri: REDIRECT,
+    code_verifier: begun.verifier,
+  }
+  return () => api.send('POST', '/oauth/token', { headers: basic(app), raw: new URLSearchParams(fields) })
+}
+const undoubt = ({ id }: { id: string }) => api.redis('DEL', `${keyPrefixOf(api.config().ISSUER)}doubt:${id}`)
+const newManager = () => api.person({ role: 'manager', email_verified_at: 1 })
+
+describe('HX8, LE6: a token of an app is inactive at the very next call', () => {
+  testOfRedis.for([
+    ['a newer session of the app pushes its session out', false],
+    ['one does whose answer was lost', true],
+  ] as const)('when %s', async ([_, isLost]) => {
+    const ada = await newManager()
+    const app = await addApp(api, { scopes: ['openid', 'users:read'] })
+    const parent = (await api.signIn(ada)).sessionId
+    const given = { scope: 'openid users:read', app, parent }
+    const oldest = await letApp(api, ada, given)
+    for (let newer = 1; newer < 10; newer++) await letApp(api, ada, given)
+    const redeem = await allow(ada, app)
+    await undoubt(ada)
+    await warm(oldest.token)
+    if (isLost) await own.behave('libsql', { mode: 'reset-after', only: 'session.started' })
+    expect((await redeem()).status).toBe(isLost ? 503 : 200)
+    await own.behave('libsql', { mode: 'pass' })
+    expect((await ask(oldest.token)).body).toEqual({ active: false })
+  })
+
+  testOfRedis('when its code is used a second time', async () => {
+    const ada = await newManager()
+    const app = await addApp(api, { scopes: ['openid', 'users:read'] })
+    const redeem = await allow(ada, app)
+    const token = String((await redeem()).body.access_token)
+    await undoubt(ada)
+    await warm(token)
+    expect((await redeem()).body.error).toBe('invalid_grant')
+    expect((await ask(token)).body).toEqual({ active: false })
+  })
+})
+
+describe('HX8: when Redis could not be told, repeating the request tells it', () => {
+  type Given = Awaited<ReturnType<typeof letApp>> & { own: string }
+  const grantOf = (method: string, body?: object) => (given: Given) =>
+    api.send(method, `/v1/auth/grants/${given.grantId}`, { token: given.own, ...(body && { body }) })
+  const repeated: Record<
+    string,
+    [repeat: (given: Given) => Promise<{ status: number }>, statuses: number[]]
+  > = {
+    'the app revokes it': [
+      ({ client, token }) =>
+        api.send('POST', '/oauth/revoke', { headers: basic(client), raw: new URLSearchParams({ token }) }),
+      [200, 200],
+    ],
+    'they take their consent back': [grantOf('DELETE'), [204, 404]],
+    'they take a scope back': [grantOf('PATCH', { scopes: ['openid'] }), [200, 200]],
+  }
+
+  testOfRedis.for(Object.entries(repeated))('when %s', async ([_, [act, statuses]]) => {
+    const somebody = await newManager()
+    const login = await api.signIn(somebody)
+    const given = await letApp(api, somebody, { scope: 'openid users:read', parent: login.sessionId })
+    await warm(given.token)
+    const before = (await ask(given.token)).body
+    await own.behave('redis', { mode: 'down', only: '["eval"' })
+    const first = await act({ ...given, own: login.token })
+    await own.behave('redis', { mode: 'pass' })
+    expect((await ask(given.token)).body).toEqual(before)
+    const second = await act({ ...given, own: login.token })
+    expect([first.status, second.status]).toEqual(statuses)
+    expect((await ask(given.token)).body).toEqual((await ask(given.token, asker, FRESH)).body)
+  })
+})
+
+testOfRedis('HX8: a consent that is given again counts at the very next call', async () => {
+  const ada = await newManager()
+  const login = await api.signIn(ada)
+  const app = await addApp(api, { scopes: ['openid', 'users:read'] })
+  const given = await letApp(api, ada, { scope: 'openid users:read', app, parent: login.sessionId })
+  const taken = { token: login.token, body: { scopes: ['openid'] } }
+  expect((await api.send('PATCH', `/v1/auth/grants/${given.grantId}`, taken)).status).toBe(200)
+  await undoubt(ada)
+  await warm(given.token)
+  expect((await ask(given.token)).body.scope).toBe('openid')
+  await allow(ada, app)
+  expect((await ask(given.token)).body.scope).toBe('openid users:read')
 })
 
 testOfRedis('A copy of an app’s session ends with the login that it belongs to', async () => {

@@ -11,7 +11,7 @@ import type { Claims } from '../../sessions/access-tokens.ts'
 import { hasAll, isOffline } from '../../sessions/client-tokens.ts'
 import { invalidToken } from '../../sessions/errors.ts'
 import { sessions } from '../../sessions/models.ts'
-import { whileDoubting } from '../../sessions/near.ts'
+import { publishDoubts, whileDoubting } from '../../sessions/near.ts'
 import { tokenIsLive } from '../../sessions/revocation.ts'
 import { revokeSessions } from '../../sessions/service.ts'
 import { toTime } from '../../values/ids.ts'
@@ -102,7 +102,9 @@ export async function giveConsent(
   document?: string | undefined,
 ): Promise<void> {
   const { statements, isDone } = consenting(resources, actor, client, scopes, { document })
-  const { verdict } = await resources.db.writeBatch(statements, isDone)
+  const { verdict } = await whileDoubting(resources, { users: [actor.sub] }, () =>
+    resources.db.writeBatch(statements, isDone),
+  )
   if (!verdict[0]!.has_room) throw tooManyApps()
   if (!verdict[0]!.is_done) throw invalidToken(new Refusal('meanwhile'))
 }
@@ -166,11 +168,14 @@ export async function withdrawConsent(
   const isTheirs = and(eq(oauthGrants.id, id), eq(oauthGrants.user_id, actor.sub))
   // From the primary: on a lagging replica there may be nothing to withdraw yet.
   const [found] = (await db.readPrimary({ found: selectGrants(isTheirs) })).found
-  if (!found) throw grantNotFound()
-  const grant = toGrant(found)
+  const grant = found && toGrant(found)
+  const isDoneAlready = !grant || kept.length === grant.scopes.length
+  // Whoever repeats it may do so because Redis could not be told.
+  if (isDoneAlready) await publishDoubts(resources, { users: [actor.sub] })
+  if (!grant) throw grantNotFound()
   const { client_id, name } = grant
   if (!kept.every((scope) => grant.scopes.includes(scope))) throw scopeNotGranted()
-  if (kept.length === grant.scopes.length) return grant
+  if (isDoneAlready) return grant
   const event = {
     id: uuidv7(),
     action: 'consent.withdrawn',

@@ -8,6 +8,7 @@ import { build, type Statement } from '../../database/statements.ts'
 import { Refusal } from '../../http/problem.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
 import type { SignedIn } from '../../sessions/cookie-lookup.ts'
+import { whileDoubting } from '../../sessions/near.ts'
 import { tokenIsLive } from '../../sessions/revocation.ts'
 import { openUserCodeTry } from '../../throttle/user-codes.ts'
 import { addressNotVerified } from '../../users/errors.ts'
@@ -132,24 +133,26 @@ export async function approveDevice(
   const isWaiting = and(eq(oauthDeviceCodes.id, device.id), isUndecided(now))
   const waits = sql`EXISTS ${build.select({ id: oauthDeviceCodes.id }).from(oauthDeviceCodes).where(isWaiting)}`
   const { statements, isDone } = consenting(resources, actor, client, names, { condition: waits })
-  const { verdict } = await db.writeBatch(
-    {
-      ...statements,
-      device: build
-        .update(oauthDeviceCodes)
-        .set({
-          ...DECIDED,
-          decided_at: now,
-          user_id: actor.sub,
-          parent_id: actor.sid,
-          epoch: user.token_epoch,
-          scope: scopes.join(' '),
-          auth_time: actor.auth_time,
-          amr: user.amr,
-        })
-        .where(and(isWaiting, isDone)),
-    },
-    isDone,
+  const { verdict } = await whileDoubting(resources, { users: [actor.sub] }, () =>
+    db.writeBatch(
+      {
+        ...statements,
+        device: build
+          .update(oauthDeviceCodes)
+          .set({
+            ...DECIDED,
+            decided_at: now,
+            user_id: actor.sub,
+            parent_id: actor.sid,
+            epoch: user.token_epoch,
+            scope: scopes.join(' '),
+            auth_time: actor.auth_time,
+            amr: user.amr,
+          })
+          .where(and(isWaiting, isDone)),
+      },
+      isDone,
+    ),
   )
   if (!verdict[0]!.is_done) throw deviceOver()
 }

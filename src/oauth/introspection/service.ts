@@ -27,7 +27,7 @@ import {
   withPrimaryFallback,
 } from '../../sessions/client-tokens.ts'
 import { sessions } from '../../sessions/models.ts'
-import { openLogin, type Replies, readNear, whileDoubting } from '../../sessions/near.ts'
+import { openLogin, publishDoubts, type Replies, readNear, whileDoubting } from '../../sessions/near.ts'
 import { openRefreshToken } from '../../sessions/refresh-tokens.ts'
 import { findOwnProfile } from '../../sessions/revocation.ts'
 import { revokeSessions } from '../../sessions/service.ts'
@@ -242,7 +242,9 @@ export async function revoke(resources: Resources, given: GivenClient, token: st
   // A lagging replica may not know the session yet, and the token would stay valid.
   const isHeardOf = read.session[0] || sid === '' || !replicaMayMiss(timeOfId(sid), now)
   const [session] = isHeardOf ? read.session : (await db.readPrimary(asked)).session
-  if (!session || session.revoked_at !== null) return
+  if (!session) return
+  // Whoever repeats it may do so because Redis could not be told.
+  if (session.revoked_at !== null) return publishDoubts(resources, { sessions: [sid] })
   const event = {
     id: uuidv7(),
     action: 'session.ended',

@@ -7,7 +7,7 @@ import { Refusal } from '../../http/problem.ts'
 import { hasAll, roleMayUse, scopesOfResource } from '../../sessions/client-tokens.ts'
 import { lifetimeOf } from '../../sessions/lifetimes.ts'
 import { type Session, sessions } from '../../sessions/models.ts'
-import { publishDoubts, whileDoubting } from '../../sessions/near.ts'
+import { orDoubting, publishDoubts, whileDoubting } from '../../sessions/near.ts'
 import { beginSession, revokeSessions } from '../../sessions/service.ts'
 import { type Role, userIsActive, users } from '../../users/models.ts'
 import { MINUTE_MS } from '../../values/durations.ts'
@@ -77,23 +77,25 @@ export async function redeem(
   // Expired sessions do not count towards the limit.
   const surplus = sql`SELECT id FROM ${sessions} WHERE user_id = ${code.userId} AND client_id = ${client.id}
     AND revoked_at IS NULL AND idle_expires_at > ${databaseNow} ORDER BY id DESC LIMIT 100 OFFSET ${MAX_SESSIONS_PER_CLIENT}`
-  const { begun, used, evicted } = await db.writeBatch(
-    {
-      session: insert(mayRedeem(client, code, now)),
-      code: insertWhere(oauthCodes, { id: code.id, session_id: id }, isStarted),
-      history: record(resources, event, isStarted),
-      surplus: revokeSessions(now, 'too_many', sql`${sessions.id} IN (${surplus})`),
-      lastUsed: noteUsed(client.id, isStarted),
-      evicted: build
-        .select({ id: sessions.id })
-        .from(sessions)
-        .where(
-          sql`user_id = ${code.userId} AND revoked_at = ${now} AND client_id = ${client.id} AND revoked_reason = 'too_many'`,
-        ),
-      begun: build.select().from(sessions).where(eq(sessions.id, id)),
-      used: build.select().from(oauthCodes).where(eq(oauthCodes.id, code.id)),
-    },
-    isStarted,
+  const { begun, used, evicted } = await orDoubting(resources, { users: [code.userId] }, () =>
+    db.writeBatch(
+      {
+        session: insert(mayRedeem(client, code, now)),
+        code: insertWhere(oauthCodes, { id: code.id, session_id: id }, isStarted),
+        history: record(resources, event, isStarted),
+        surplus: revokeSessions(now, 'too_many', sql`${sessions.id} IN (${surplus})`),
+        lastUsed: noteUsed(client.id, isStarted),
+        evicted: build
+          .select({ id: sessions.id })
+          .from(sessions)
+          .where(
+            sql`user_id = ${code.userId} AND revoked_at = ${now} AND client_id = ${client.id} AND revoked_reason = 'too_many'`,
+          ),
+        begun: build.select().from(sessions).where(eq(sessions.id, id)),
+        used: build.select().from(oauthCodes).where(eq(oauthCodes.id, code.id)),
+      },
+      isStarted,
+    ),
   )
   await publishDoubts(resources, { sessions: evicted.map((session) => session.id) })
   if (begun[0]) return begun[0]
