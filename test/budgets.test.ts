@@ -1,6 +1,7 @@
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { expect } from 'vitest'
 import { openForCron } from '../src/context.ts'
+import { keyPrefixOf } from '../src/database/redis.ts'
 import { verifyFor } from '../src/oauth/introspection/workers.ts'
 import { DEVICE_CODE } from '../src/oauth/models.ts'
 import { makeFormToken } from '../src/pages/forms.ts'
@@ -150,6 +151,8 @@ testOfRedis('So does signing in to an app', async () => {
     [`GET ${place}`, 1, 1, 0, 4, 0, { headers }],
   ]
   await expectWithin(own, api, asked)
+  // The consent was a change: for three minutes no copies would be used.
+  await api.redis('DEL', `${keyPrefixOf(api.config().ISSUER)}doubt:${ada.id}`)
   // A pushed request is used up when its code is issued: one more trip and row.
   const pushed = await api.send('POST', '/oauth/par', { headers: basic, raw: new URLSearchParams(search) })
   const arrival = { client_id: app.client_id, request_uri: String(pushed.body.request_uri) }

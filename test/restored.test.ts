@@ -426,6 +426,9 @@ describe('After a restore', () => {
     await lose(ben.id, 'consent.withdrawn', { about: near, at: Date.now() - day })
     expect(await restored()).toMatchObject({ setBack: 0, consents: 2 })
     expect((await left()).sort()).toEqual([`${eve.id} ${near}`, `${ben.id} ${near}`].sort())
+    // Copies that an app's tokens may have are no longer used.
+    const doubtOf = ({ id }: { id: string }) => `${keyPrefixOf(open().config.ISSUER)}doubt:${id}`
+    expect(await api.redis('MGET', doubtOf(ada), doubtOf(eve))).toEqual(['1', null])
     const withdrawn = { action: 'consent.withdrawn', actor_id: null, scopes: [] }
     expect((await historyOf(ada)).filter(({ action }) => action === withdrawn.action)).toEqual(
       expect.arrayContaining([
