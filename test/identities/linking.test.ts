@@ -124,6 +124,16 @@ describe('Connecting', () => {
     expect((await late.open(back({ claims: { sub: crypto.randomUUID() } }))).status).toBe(400)
     expect(await identitiesOf(api, ada.id)).toMatchObject([{ provider: 'corp' }, { provider: 'any' }])
     expect(await identitiesOf(api, eve.ada.id)).toEqual([])
+    // Somebody whose session there has ended is no longer signed in.
+    const gone = await signedIn()
+    await api.sql('UPDATE sessions SET revoked_at = 1 WHERE user_id = ?', [gone.ada.id])
+    await api.sql("DELETE FROM identities WHERE user_id = ? AND provider = 'any'", [ada.id])
+    const begun = await api.send('POST', '/v1/auth/identities/any', { token })
+    const asked = await gone.jar.open(String(begun.body.location).slice(api.config().ISSUER.length))
+    expect([asked.status, asked.text.includes(ada.email)]).toEqual([200, true])
+    const there = comingFrom('any', (await gone.jar.open(placeIn(asked))).to!)
+    expect((await gone.jar.open(there.back({ claims: { sub: crypto.randomUUID() } }))).status).toBe(200)
+    expect(await identitiesOf(api, ada.id)).toMatchObject([{ provider: 'corp' }, { provider: 'any' }])
     // They stay signed in.
     expect((await eve.jar.open('/account')).text).toContain(eve.ada.email)
   })

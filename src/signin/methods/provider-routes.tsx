@@ -31,6 +31,7 @@ import {
   replaceSessionCookie,
   toClaims,
 } from '../../sessions/cookie.ts'
+import { lookUpCookie } from '../../sessions/cookie-lookup.ts'
 import { MINUTE_MS } from '../../values/durations.ts'
 import { readContinuation } from '../targets.ts'
 import { completeSignIn } from './enter.tsx'
@@ -39,6 +40,12 @@ import { ConnectedPage, GoOnPage } from './provider-pages.tsx'
 import { explainRefusal } from './provider-says.tsx'
 
 const cookieOf = (c: Context<PageEnv>) => readSessionCookie(c, c.var.config.keys.session_cookie, c.var.now)
+
+/** Whether somebody else is signed in here. The cookie of a session that has ended is nobody's. */
+async function isOthersBrowser(c: Context<PageEnv>, userId: string): Promise<boolean> {
+  const cookie = cookieOf(c)
+  return cookie !== undefined && cookie.sub !== userId && (await lookUpCookie(c.var, cookie)()) !== undefined
+}
 
 /**
  * Why somebody is sent to a provider; undefined if a page has to ask them first. A link of ours proves that
@@ -56,8 +63,8 @@ async function purposeOf(c: Context<PageEnv>, provider: IdentityProvider): Promi
     const isHere = cookie?.sid === ticket.actor.sid
     // A ticket from a page works only in its own browser. An API client has no browser, so whoever opens its
     // ticket is asked first; but somebody else who is signed in must not be talked into it.
-    const isOthers = cookie !== undefined && cookie.sub !== ticket.actor.sub
-    if (isOthers || (!isHere && ticket.actor.turn !== undefined))
+    const isOfOtherPage = !isHere && ticket.actor.turn !== undefined
+    if (isOfOtherPage || (await isOthersBrowser(c, ticket.actor.sub)))
       throw invalidCallback(new Refusal('other_address'))
     return isHere || isOurLink(c, sure, browserOf(c))
       ? newAttempt({ ...begun, purpose: 'link', actor: ticket.actor })
@@ -80,6 +87,16 @@ async function askFirst(c: Context<PageEnv>, provider: IdentityProvider) {
   return respond(c, <GoOnPage view={viewOf(c)} provider={provider} place={place} account={account} />)
 }
 
+/** Whether an attempt for somebody who is signed in comes back to a browser where it does not belong. */
+async function isBegunElsewhere(c: Context<PageEnv>, { purpose, actor }: Attempt): Promise<boolean> {
+  if (purpose === 'signin' || !actor) return false
+  const cookie = cookieOf(c)
+  const isOwn = cookie?.sid === actor.sid
+  if (purpose === 'again') return !isOwn
+  // A ticket from the API is bound to its user, whom a page of ours has named; one from a page, to its session.
+  return actor.turn === undefined ? isOthersBrowser(c, actor.sub) : cookie !== undefined && !isOwn
+}
+
 /** Handles the provider's answer. Each provider has its own callback. */
 async function comeBack(c: Context<PageEnv>, answered: URLSearchParams): Promise<Response> {
   const provider = requireProvider(c.var, c.req.param('provider') ?? '')
@@ -87,11 +104,7 @@ async function comeBack(c: Context<PageEnv>, answered: URLSearchParams): Promise
   if (!attempt) throw invalidCallback(new Refusal('unknown'))
   const cookie = cookieOf(c)
   const isOwn = cookie?.sid === attempt.actor?.sid
-  // A ticket from the API is bound to its user, whom a page of ours has named; one from a page, to its session.
-  const isOthers = attempt.actor?.turn === undefined ? cookie?.sub !== attempt.actor?.sub : !isOwn
-  const isRefused =
-    attempt.purpose === 'again' ? !isOwn : attempt.purpose === 'link' && cookie !== undefined && isOthers
-  if (isRefused) throw invalidCallback(new Refusal('revoked'))
+  if (await isBegunElsewhere(c, attempt)) throw invalidCallback(new Refusal('revoked'))
   // Both, whatever becomes of one: the attempt is used up even if the provider fails.
   const [asked, spent] = await Promise.allSettled([
     profileOf(c.var, provider, attempt, answered),
