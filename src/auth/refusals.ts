@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
-import { rowExists } from '../database/statements.ts'
+import { databaseNow, rowExists } from '../database/statements.ts'
 import { type AppError, type Reason, Refusal } from '../http/problem.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import { isSignupTokenOf } from '../links/signup-tokens.ts'
@@ -69,7 +69,7 @@ function enqueueLockNotice(resources: Resources, user: User | undefined, email: 
   const isLocked = sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${id} AND failed_logins >= ${MAX_FAILURES_IN_A_ROW}
     AND ${userIsActive(resources.now)})`
   const isTold = sql`EXISTS (SELECT 1 FROM ${oneTimeTokens} WHERE subject_id = ${id} AND purpose = 'unlock_account'
-    AND spent_at IS NULL)`
+    AND spent_at IS NULL AND expires_at > ${databaseNow})`
   // The database says whether the address is verified, so the statement is the same for everybody.
   const owner = { id, email: user?.email ?? '', email_normalized: email, email_verified_at: null }
   return enqueueNotice(resources, 'account_locked', owner, sql`${isLocked} AND NOT ${isTold}`)

@@ -17,7 +17,6 @@ import { orDoubting, publishDoubts } from '../sessions/near.ts'
 import { makeRefreshToken } from '../sessions/refresh-tokens.ts'
 import { beginSession, revokeSurplusSessions } from '../sessions/service.ts'
 import type { KnownDevice } from '../throttle/devices.ts'
-import { MAX_FAILURES_IN_A_ROW } from '../throttle/limits.ts'
 import { NO_FAILURES } from '../throttle/service.ts'
 import { endDisabling } from '../users/change.ts'
 import type { OwedMail } from '../users/consequences.ts'
@@ -145,9 +144,10 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
         attempts: proven.clearAttempts(isStarted),
         used: used.flatMap(({ spend }) => spend(isStarted)),
         mails: mails.flatMap(({ statements }) => statements),
-        // An account that is locked again must be told again.
+        // An account that is locked again must be told again. It may have been locked since it was read; where nobody
+        // but this attempt had failed by then, there is nothing to void, and looking would cost a row.
         unlocked:
-          row.failed_logins >= MAX_FAILURES_IN_A_ROW
+          row.failed_logins > 1
             ? [voidTokens(now, ['unlock_account'], and(eq(oneTimeTokens.subject_id, row.id), isStarted))]
             : [],
         user: build.select(signerColumns).from(users).where(isThisUser),

@@ -5,7 +5,7 @@ import { makeLinkToken } from '../../src/links/service.ts'
 import { makeSignupToken } from '../../src/links/signup-tokens.ts'
 import * as passwords from '../../src/passwords/hashing.ts'
 import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
-import { type Api, linkIn, openApi, PASSWORD } from '../support/api.ts'
+import { type Api, linkIn, openApi, PASSWORD, randomIp } from '../support/api.ts'
 import { addTotp } from '../support/factors.ts'
 import { addKey } from '../support/keys.ts'
 import { limiter } from '../support/limiter.ts'
@@ -135,6 +135,31 @@ describe('A locked account', () => {
     await api.ages(61 * 60_000)
     await logIn(ada)
     expect((await told()).at(-1)).toEqual(['locked', 3])
+  })
+
+  test('RL3, HX7: its owner is told again, even if the first mail was written while they signed in, or its link has ended', async () => {
+    const ada = await api.person({ email_verified_at: 1 })
+    const { device_token } = (await logIn(ada)).body
+    const fails = (count: number) =>
+      api.sql('UPDATE users SET failed_logins = ? WHERE id = ?', [count, ada.id])
+    const isLockedByStranger = async () =>
+      expect((await logIn({ ...ada, password: WRONG_PASSWORD }, randomIp())).status).toBe(401)
+    const locks = async () =>
+      (await api.mailsTo(ada.email)).filter(({ subject }) => subject.includes('is locked')).length
+    await fails(MAX_FAILURES_IN_A_ROW - 1)
+    const { result, wasHeld } = await own.between(() => logIn({ ...ada, device_token }), isLockedByStranger, {
+      only: 'session.started',
+    })
+    expect([wasHeld, result.status, await failuresOf(ada), await locks()]).toEqual([true, 200, 0, 1])
+    await fails(MAX_FAILURES_IN_A_ROW - 1)
+    await isLockedByStranger()
+    expect(await locks()).toBe(2)
+
+    // A count that nobody has reset: the link has ended, and the account is told of another lock.
+    await api.sql('UPDATE one_time_tokens SET expires_at = 1 WHERE subject_id = ?', [ada.id])
+    await fails(MAX_FAILURES_IN_A_ROW - 1)
+    await isLockedByStranger()
+    expect(await locks()).toBe(3)
   })
 
   test('RL3, HX7: its owner is told at the account’s present address, and the link there unlocks it', async () => {
