@@ -1,6 +1,7 @@
 import { globSync, readFileSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
-import { createVitest, type TestSpecification } from 'vitest/node'
+import { createClient } from '@libsql/client/http'
+import { createVitest, type TestSpecification, type Vitest } from 'vitest/node'
 import { readArguments, runCommand } from './command.ts'
 import { findMutants, type Mutant } from './mutants.ts'
 
@@ -59,6 +60,31 @@ interface Reason {
 const allowed: Reason[] = JSON.parse(readFileSync(join(import.meta.dirname, 'mutations.json'), 'utf8'))
 const isAllowed = ({ file, text }: Mutant) => allowed.some((one) => one.file === file && one.text === text)
 
+/** Empties the database and Redis: most tests count on nobody but themselves, and have run before. */
+async function forget(vitest: Vitest): Promise<void> {
+  const { bindings } = vitest.projects[0]!.getProvidedContext()
+  // Before the first run there is nothing yet.
+  if (!bindings) return
+  const redis = await fetch(bindings.UPSTASH_REDIS_REST_URL!, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${bindings.UPSTASH_REDIS_REST_TOKEN}` },
+    body: '["FLUSHALL"]',
+  })
+  if (!redis.ok) throw new Error(`Redis answered ${redis.status}.`)
+  const client = createClient({ url: bindings.TURSO_DATABASE_URL! })
+  // What migrations have filled stays, and so does the history, which a trigger keeps.
+  const { rows } = await client.execute(
+    `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '%fts%' AND name NOT LIKE 'sqlite%'
+      AND name NOT LIKE '\\_%' ESCAPE '\\' AND name NOT IN ('user_totals', 'system_state')
+      AND name NOT GLOB '*activity*'`,
+  )
+  await client.batch(
+    ['PRAGMA defer_foreign_keys = ON', ...rows.map(({ name }) => `DELETE FROM ${name}`)],
+    'write',
+  )
+  client.close()
+}
+
 /** Starts the upstreams and Vitest once: what is left out changes from run to run, and only its file is read again. */
 async function startTests() {
   process.env.FAST = '1'
@@ -85,6 +111,7 @@ async function startTests() {
     failed.length = 0
     process.env.MUTANT = mutant ? JSON.stringify(mutant) : ''
     if (mutant) vitest.invalidateFile(join(ROOT, mutant.file))
+    await forget(vitest)
     await vitest.runTestSpecifications(tests)
     if (mutant) vitest.invalidateFile(join(ROOT, mutant.file))
     return failed[0] ?? (errors.length > 0 ? tests[0]!.moduleId : undefined)
