@@ -163,7 +163,7 @@ function versions(redisEngine: string): Record<string, string> {
     return out.split('\n')[0]!.replace(/^((sqld|workerd) )+/, '')
   }
   const { dependencies, devDependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
-  const packages = ['hono', 'drizzle-orm', '@libsql/client', '@upstash/redis', 'jose', 'zod']
+  const packages = ['hono', 'drizzle-orm', '@libsql/client', 'jose', 'zod']
   return {
     workerd: firstLine('workerd'),
     sqld: firstLine('sqld'),

@@ -34,7 +34,7 @@ class Refused extends Error {
   }
 }
 
-/** The part of Upstash's REST API that `@upstash/redis` uses, in front of a Redis on this machine. */
+/** The part of Upstash's REST API that Roster and `@upstash/redis` use, in front of a Redis on this machine. */
 export async function startUpstash({ token, engine: wanted, dir, port }: UpstashOptions) {
   const useServer = wanted === 'server' || (wanted === 'auto' && hasRedisServer())
   const engine = useServer ? await startRedisServer(dir) : await startEmbeddedRedis()

@@ -359,7 +359,7 @@ describe('Storing a copy', () => {
     const lone = await freshUpstreams()
     const at = openApi(lone.bindings)
     const ada = await at.quickActor()
-    await lone.behave('redis', { mode: 'late', ms: 600, only: '["set"' })
+    await lone.behave('redis', { mode: 'late', ms: 600, only: '["SET"' })
     expect(await linesOf(() => read(ada, {}, at))).toEqual([])
     const { calls } = await lone.measure(() => read(ada, {}, at))
     expect(calls.map(({ upstream }) => upstream)).toEqual(['redis'])
@@ -373,7 +373,7 @@ describe('Storing a copy', () => {
       const ada = await at.quickActor()
       const eve = await at.quickActor({ name: 'Eve' })
       await read(eve, {}, at)
-      await lone.behave('redis', { mode: 'down', only: '["set"' })
+      await lone.behave('redis', { mode: 'down', only: '["SET"' })
       const lines = await linesOf(async () => {
         for (let i = 0; i < 6; i++) await read(ada, {}, at)
       })

@@ -235,7 +235,7 @@ describe('HX8: when Redis could not be told, repeating the request tells it', ()
     const given = await letApp(api, somebody, { scope: 'openid users:read', parent: login.sessionId })
     await warm(given.token)
     const before = (await ask(given.token)).body
-    await own.behave('redis', { mode: 'down', only: '["eval"' })
+    await own.behave('redis', { mode: 'down', only: '["EVAL"' })
     const first = await act({ ...given, own: login.token })
     await own.behave('redis', { mode: 'pass' })
     expect((await ask(given.token)).body).toEqual(before)
