@@ -23,6 +23,8 @@ const FOREIGN = {
 
 const wrong = { email: 'nobody@people.test', password: PASSWORD }
 
+const NO_MAIL = { MAIL_FROM: undefined, RESEND_API_KEY: undefined, RESEND_URL: undefined }
+
 /** Route, depth, calls of libSQL, calls of Redis, rows read, rows written. */
 type Budget = [string, number, number, number, number, number, Options?]
 
@@ -102,6 +104,21 @@ testOfRedis('Every request stays within its budget of trips, calls and rows', as
   const measured = await measureAll(own, api, requests)
   expect(measured).toEqual(requests.map((request) => request.slice(0, 6)))
 })
+
+testOfRedis(
+  'So does signing up without mail, which writes nothing for a mail that nobody would get',
+  async () => {
+    const own = await freshUpstreams()
+    const api = openApi({ ...own.bindings, ...NO_MAIL, DEBUG_TIMING: 'on' })
+    const signUp = (): Budget => [
+      ...(['POST /v1/auth/signup', 2, 2, 0, 26, 19] as const),
+      { body: { email: `${crypto.randomUUID()}@people.test`, password: PASSWORD, name: 'Ada' } },
+    ]
+    // The account, its history, and the counters of the network and of the range around it.
+    await expectWithin(own, api, [signUp(), signUp()])
+    expect(await api.sql('SELECT * FROM one_time_tokens')).toEqual([])
+  },
+)
 
 testOfRedis('So do the two halves of a login with a second factor', async () => {
   const own = await freshUpstreams()

@@ -79,7 +79,7 @@ export function openMailRequest(
     isNobodys = false,
   }: MailRequest,
 ) {
-  const { config, now, origin } = resources
+  const { config, now, origin, send } = resources
   const counter = (what: string, name: string, limit: number): Counter => ({
     key: counterKey(resources, 'mail', what, name),
     limit,
@@ -115,8 +115,11 @@ export function openMailRequest(
   return {
     count: [
       ...askers.map(({ key }) => countUp(key, now, isAsked)),
-      countUp(mailbox.key, now, sql`${isAsked} AND ${askersMay}`),
-      ...(isKnownDevice ? [countUp(device.key, now, sql`${isKnown} AND NOT ${isWithin(mailbox)}`)] : []),
+      // Without a mailer no mailbox gets anything; whoever asks is counted all the same.
+      ...(send ? [countUp(mailbox.key, now, sql`${isAsked} AND ${askersMay}`)] : []),
+      ...(send && isKnownDevice
+        ? [countUp(device.key, now, sql`${isKnown} AND NOT ${isWithin(mailbox)}`)]
+        : []),
     ] as Statement[],
     isAllowed,
     countMade: (mailId: string) => countUp(all.key, now, rowExists(outbox, mailId)) as Statement,

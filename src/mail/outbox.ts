@@ -42,10 +42,7 @@ const ofActor = ({ actorId }: Event, column: 'email' | 'email_normalized') =>
   sql`(SELECT ${users[column]} FROM ${users} WHERE id = ${actorId} AND email_verified_at IS NOT NULL)`
 
 /** Sends nothing itself: `when` gives the statement for the batch of the change. */
-function enqueue(
-  { now, send, origin }: Resources,
-  mail: QueuedMail,
-): { id: string; when(condition: SQL): SQL } {
+function enqueue({ now, origin }: Resources, mail: QueuedMail): { id: string; when(condition: SQL): SQL } {
   const id = uuidv7()
   const { isAsked } = KINDS[mail.kind]
   const { newEmail, event } = mail
@@ -75,8 +72,7 @@ function enqueue(
     // The reader's language or, if they have chosen none, that of the request that caused the mail.
     language: sql`coalesce((SELECT locale FROM ${users} WHERE id = ${mail.userId}), ${origin.language})`,
   } satisfies Record<keyof OutboxMail, unknown>
-  // Without a transport nothing could send it, now or later.
-  return { id, when: (condition) => insertWhere(outbox, row, send ? condition : sql`0`) }
+  return { id, when: (condition) => insertWhere(outbox, row, condition) }
 }
 
 /** A mail with the link and the token of its kind, if it has them. */
@@ -97,8 +93,10 @@ function enqueueWithLink(
     tokenId: token?.id ?? '',
     /** The condition for whatever depends on it. */
     isMade: token?.isMade ?? rowExists(outbox, queued.id),
-    /** For the batch of the change. */
-    statements: [...(token?.statements ?? []), queued.when(token?.isMade ?? condition)] as Statement[],
+    /** For the batch of the change. Without a transport nothing could send it, and nobody would have its link. */
+    statements: (resources.send
+      ? [...(token?.statements ?? []), queued.when(token?.isMade ?? condition)]
+      : []) as Statement[],
   }
 }
 
