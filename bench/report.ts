@@ -93,9 +93,10 @@ function ratios({ ratios, before }: Results): string {
 
 The floor (\`bench/floor.ts\`) is a bare Worker. It makes as many calls to Redis, libSQL and the mail service as Roster, and the
 same hash, with plain \`fetch\`, the shortest statements and nothing else: no token, no validation, no library. Its lists merge
-as many branches and read the same total; its page 400 is a plain OFFSET over one index. "CPU ms" is the processor time of
-workerd per request. With 16 and 64 connections, both let eight requests wait for a hash and refuse the ninth with 503 and
-\`Retry-After\`; the callers retry after that time, and only successful answers count. A sign-up sends its mail.
+as many branches and read the same total; its page 400 is a plain OFFSET over one index. It writes no log lines, and neither
+does Roster here (\`LOG=errors\`). "CPU ms" is the processor time of workerd per request. With 16 and 64 connections, both let
+eight requests wait for a hash and refuse the ninth with 503 and \`Retry-After\`; the callers retry after that time, and only
+successful answers count. A sign-up sends its mail.
 
 ${table([...head, ...(isCompared ? [`before (${before}) per s`, 'CPU ms', 'gain'] : [])], rows)}`
 }
