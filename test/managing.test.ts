@@ -1,8 +1,10 @@
+import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { beforeAll, expect, test } from 'vitest'
 import { type Actor, type Api, linkIn, openApi, PASSWORD } from './support/api.ts'
 import { addPasskey, addTotp, answerOf } from './support/factors.ts'
 import { addKey } from './support/keys.ts'
 import { limiter } from './support/limiter.ts'
+import { addApp } from './support/oauth.ts'
 import { newPerson } from './support/requests.ts'
 import { differences, dump } from './support/snapshots.ts'
 import { freshUpstreams } from './support/upstreams.ts'
@@ -22,10 +24,10 @@ beforeAll(async () => {
 const newAddress = () => `${crypto.randomUUID()}@people.test`
 const proved = (given: object = {}) =>
   api.person({ password_hash: null, email_verified_at: Date.now(), ...given })
-const patch = (by: { token: string }, id: string, body: object) =>
-  api.send('PATCH', `/v1/users/${id}`, { token: by.token, body })
-const post = (by: { token: string }, path: string, body?: object) =>
-  api.send('POST', path, { token: by.token, body })
+const patch = (by: { token: string }, id: string, body: object, path = '/v1/users') =>
+  api.send('PATCH', `${path}/${id}`, { token: by.token, body })
+const post = <T = Record<string, unknown>>(by: { token: string }, path: string, body?: object) =>
+  api.send<T>('POST', path, { token: by.token, body })
 const rowOf = async (id: string) => (await api.sql('SELECT * FROM users WHERE id = ?', [id]))[0]!
 const kindsTo = async (email: string) =>
   (
@@ -242,4 +244,122 @@ test('Those who manage can have the links sent that a user needs, to the account
     expect((await post(manager, `/v1/users/${manager.id}/${path}`)).body.code).toBe('own_account')
   }
   expect(await kindsTo(boss.email)).toEqual([])
+})
+
+test('HX2: ending the takeover of an administrator ends the services and invitations that the thief may have set up', async () => {
+  const [thief, other] = [
+    await api.quickActor({ role: 'admin', email_verified_at: 1 }),
+    await api.quickActor({ role: 'admin', email_verified_at: 1 }),
+  ]
+  type App = { client_id: string; client_secret?: string | undefined }
+  const service = (by: Actor, given = {}) =>
+    addApp(api, {
+      by: by.token,
+      grants: ['client_credentials'],
+      redirect_uris: [],
+      scopes: ['users:read'],
+      ...given,
+    })
+  const rotate = async (by: Actor, { client_id }: App) =>
+    (await post<App>(by, `/v1/oauth_clients/${client_id}/secret`, { keep_former_seconds: 3600 })).body
+  const tokenOf = async ({ client_id, client_secret }: App) => {
+    const { body } = await api.send<{ access_token?: string; error?: string }>('POST', '/oauth/token', {
+      raw: new URLSearchParams({ grant_type: 'client_credentials' }),
+      headers: { authorization: `Basic ${btoa(`${client_id}:${client_secret}`)}` },
+    })
+    return body.access_token ?? body.error!
+  }
+  const read = async (token: string) => (await api.send('GET', '/v1/users', { token })).status
+  const found = async ({ client_id }: App) =>
+    (await api.sql('SELECT * FROM oauth_clients WHERE id = ?', [client_id]))[0]!
+  const invite = async (by: Actor) => {
+    const email = newAddress()
+    const { id } = (await post<{ id: string }>(by, '/v1/invitations', { email, role: 'admin' })).body
+    return { id, token: linkIn((await api.mailsTo(email))[0]!).token }
+  }
+  const accept = ({ token }: { token: string }) =>
+    post({ token: '' }, '/v1/auth/accept_invitation', { token, password: 'nine green bears run' })
+
+  const own = await service(thief)
+  const others = await service(other)
+  const known = await rotate(thief, others)
+  const bystander = await service(other)
+  const web = await addApp(api, { by: thief.token })
+  const tokens = [await tokenOf(own), await tokenOf(others), await tokenOf(bystander)]
+  expect(await Promise.all(tokens.map(read))).toEqual([200, 200, 200])
+  const [thiefs, theirs] = [await invite(thief), await invite(other)]
+
+  const before = await dump(api)
+  expect((await patch(manager, thief.id, { email: newAddress(), revoke_old: true })).status).toBe(403)
+  expect(await dump(api)).toEqual(before)
+
+  const untouched = [await found(bystander), await found(web)]
+  expect((await patch(admin, thief.id, { email: newAddress(), revoke_old: true })).status).toBe(200)
+  expect(await Promise.all(tokens.map(read))).toEqual([401, 401, 200])
+  const secrets = [own, others, known]
+  expect(await Promise.all(secrets.map(tokenOf))).toEqual(Array(3).fill('invalid_client'))
+  expect((await accept(thiefs)).body.code).toBe('invalid_link')
+  expect((await accept(theirs)).status).toBe(201)
+  expect((await post(other, `/v1/invitations/${thiefs.id}/resend`)).body.code).toBe('invitation_ended')
+  expect([{ ...(await found(bystander)), last_used_at: null }, await found(web)]).toEqual([
+    { ...untouched[0], last_used_at: null },
+    untouched[1],
+  ])
+  const history = await api.sql(
+    `SELECT action, details ->> 'reason' AS reason, coalesce(details ->> 'client_id', details ->> 'invitation_id') AS what
+      FROM user_activity_logs WHERE actor_id = ? AND id > ? AND details ->> 'reason' > '' ORDER BY action, what`,
+    [admin.id, thief.id],
+  )
+  const event = (action: string, what: string) => ({ action, reason: 'revoke_old', what })
+  expect(history).toEqual([
+    ...[own.client_id, others.client_id].sort().map((id) => event('client.updated', id)),
+    event('invitation.withdrawn', thiefs.id),
+  ])
+
+  // Whoever answers for a service from now on gives it another secret.
+  for (const app of [own, others]) {
+    const answer = await patch(other, app.client_id, { take_over: true }, '/v1/oauth_clients')
+    expect([answer.status, answer.body.owner_id]).toEqual([200, other.id])
+  }
+  expect(await Promise.all(secrets.map(tokenOf))).toEqual(Array(3).fill('invalid_client'))
+  expect(await Promise.all(tokens.map(read))).toEqual([401, 401, 200])
+  expect(await read(await tokenOf(await rotate(other, own)))).toBe(200)
+  expect(await tokenOf(own)).toBe('invalid_client')
+})
+
+test('HX2: keys that the thief may have given a service do not work after a takeover has ended either', async () => {
+  const thief = await api.quickActor({ role: 'admin', email_verified_at: 1 })
+  const { publicKey, privateKey } = await generateKeyPair('RS256', { extractable: true })
+  const jwks = { keys: [{ ...(await exportJWK(publicKey)), kid: 'thiefs', alg: 'RS256', use: 'sig' }] }
+  const { client_id } = await addApp(api, {
+    by: thief.token,
+    grants: ['client_credentials'],
+    redirect_uris: [],
+    scopes: ['users:read'],
+    token_endpoint_auth_method: 'private_key_jwt',
+    jwks,
+  })
+  const ask = async () => {
+    const assertion = await new SignJWT({ jti: crypto.randomUUID() })
+      .setProtectedHeader({ alg: 'RS256', kid: 'thiefs' })
+      .setIssuer(client_id)
+      .setSubject(client_id)
+      .setAudience(api.config().ISSUER)
+      .setIssuedAt()
+      .setExpirationTime('1m')
+      .sign(privateKey)
+    const raw = new URLSearchParams({
+      grant_type: 'client_credentials',
+      client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+      client_assertion: assertion,
+    })
+    return (await api.send('POST', '/oauth/token', { raw })).status
+  }
+  const change = (body: object) => patch(admin, client_id, body, '/v1/oauth_clients')
+  expect(await ask()).toBe(200)
+  expect((await patch(admin, thief.id, { email: newAddress(), revoke_old: true })).status).toBe(200)
+  expect((await change({ take_over: true })).body).toMatchObject({ owner_id: admin.id, jwks: { keys: [] } })
+  expect(await ask()).toBe(401)
+  expect((await change({ jwks })).status).toBe(200)
+  expect(await ask()).toBe(200)
 })

@@ -55,7 +55,7 @@ export const oauthClients = sqliteTable(
     former_secret_until: integer(),
     /** Raised to revoke all its tokens and sessions so far. */
     epoch: integer().notNull(),
-    /** With `client_credentials`: the user who is responsible for what it does. */
+    /** With `client_credentials`: the user who is responsible for what it does. Null: a script; see NOBODY_ANSWERS. */
     owner_id: text(),
     created_by: text(),
     created_at: integer().notNull(),
@@ -69,6 +69,9 @@ export const oauthClients = sqliteTable(
     index('oauth_clients_by_maker').on(table.created_by).where(sql`created_by IS NOT NULL`),
   ],
 )
+
+/** The owner of a service that was taken from its owner: nobody has this id, and unlike null, it is in the index. */
+export const NOBODY_ANSWERS = ''
 
 export type Client = typeof oauthClients.$inferSelect
 

@@ -252,7 +252,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     throw lastAdmin()
   }
   const isNothingNear = change.leavesUser && !change.endsSessions
-  const doubts = isNothingNear ? {} : { users: [row.id] }
+  const doubts = isNothingNear ? {} : { users: [row.id], clients: change.changesClients ?? [] }
   return { batch, isDone, conclude, doubts }
 }
 

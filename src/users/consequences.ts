@@ -78,6 +78,8 @@ export interface Change {
   mails?: (isDone: SQL, eventId: string) => readonly OwedMail[]
   /** Other statements of the change. Those that must not run without it are conditional on `isDone`. */
   alsoWrite?: (isDone: SQL) => readonly Statement[]
+  /** Apps and services that they change. */
+  changesClients?: readonly string[]
 }
 
 /** What `voidsWaysIn` is set with where the password is a stranger's as well. */

@@ -157,6 +157,19 @@ describe('HX8, RV1: a token is inactive at the very next call', () => {
     expect((await ask(ada.token, other)).body).toEqual({ active: false })
   })
 
+  testOfRedis('of another’s service, when a takeover of whoever replaced its secret has ended', async () => {
+    const thief = await api.quickActor({ role: 'admin', email_verified_at: 1 })
+    const path = `/v1/oauth_clients/${asker.client_id}/secret`
+    const { body } = await api.send<App>('POST', path, { token: thief.token, body: {} })
+    await undoubt({ id: asker.client_id })
+    const token = await serviceToken(asker)
+    await warm(token, body)
+    const email = `${thief.id}@other.test`
+    expect((await asAdmin('PATCH', `/v1/users/${thief.id}`, { email, revoke_old: true })).status).toBe(200)
+    expect((await ask(token, body)).status).toBe(401)
+    expect((await ask(token, await addService(['tokens:introspect']))).body).toEqual({ active: false })
+  })
+
   testOfRedis('for a service whose secret was stolen', async () => {
     const ada = await api.quickActor()
     await warm(ada.token)

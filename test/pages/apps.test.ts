@@ -230,6 +230,20 @@ describe('Somebody who no longer manages apps', () => {
     expect(await attention()).not.toContain('Bo’s')
   })
 
+  test('leaves a service there that nobody answers for, once a takeover of their account has ended', async () => {
+    const bo = await api.quickActor({ role: 'admin', email_verified_at: 1, name: 'Bo Ek' })
+    const given = { grants: ['client_credentials'], redirect_uris: [], scopes: ['users:read'] }
+    const { client_id } = await addApp(api, { by: bo.token, name: 'Bo’s robot', ...given })
+    const body = { email: `${bo.id}@other.test`, revoke_old: true }
+    await api.send('PATCH', `/v1/users/${bo.id}`, { token: admin.token, body })
+    expect((await visit('GET', '/admin')).text).toContain('Bo’s robot: nobody answers for it')
+    const path = `/v1/oauth_clients/${client_id}`
+    expect((await api.send('GET', path, { token: admin.token })).body.owner_id).toBeNull()
+    expect((await visit('GET', `/admin/apps/${client_id}`)).text).toContain('Nobody does any more')
+    expect(placeOf(await visit('POST', `/admin/apps/${client_id}/take_over`))).toContain('done=owned')
+    expect((await visit('GET', '/admin')).text).not.toContain('Bo’s robot: nobody')
+  })
+
   test('and even by API, whoever replaced a secret counts as knowing it', async () => {
     const app = await addApp(api)
     expect((await rowOf(app.client_id)).secret_by).not.toBe(admin.id)

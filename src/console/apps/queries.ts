@@ -3,7 +3,7 @@ import { hasPermission } from '../../access/permissions.ts'
 import { pageOfClients } from '../../oauth/clients/listing.ts'
 import { selectClient } from '../../oauth/clients/service.ts'
 import { clientNotFound } from '../../oauth/errors.ts'
-import { isByDocument, oauthClients } from '../../oauth/models.ts'
+import { isByDocument, NOBODY_ANSWERS, oauthClients } from '../../oauth/models.ts'
 import type { Acting } from '../../users/change.ts'
 import { ROLES, userIsActive, users } from '../../users/models.ts'
 import { webhooks } from '../../webhooks/models.ts'
@@ -62,7 +62,7 @@ export function selectOrphaned(now: number) {
     const name = sql.identifier(column)
     return sql`SELECT * FROM (SELECT app.id, app.name, ${what} AS what, person.name AS who
       FROM ${oauthClients} AS app LEFT JOIN ${users} AS person ON person.id = app.${name} AND person.deleted_at IS NULL
-      WHERE app.${name} > '' AND NOT ${mayManage(sql`app.${name}`, now)} LIMIT 20)`
+      WHERE app.${name} >= ${NOBODY_ANSWERS} AND NOT ${mayManage(sql`app.${name}`, now)} LIMIT 20)`
   }
   const hooks = sql`SELECT * FROM (SELECT hook.id, hook.url AS name, 'webhook' AS what, person.name AS who
     FROM ${webhooks} AS hook LEFT JOIN ${users} AS person ON person.id = hook.secret_by AND person.deleted_at IS NULL

@@ -260,7 +260,8 @@ export const toClient = (row: ClientRow): Client => ({
   resources: JSON.parse(row.resources),
   id_token_signed_response_alg: row.id_token_signed_response_alg,
   require_pkce: row.require_pkce === 1,
-  owner_id: row.owner_id,
+  // NOBODY_ANSWERS is null as well.
+  owner_id: row.owner_id || null,
   created_by: row.created_by,
   created_at: toTime(row.created_at),
   updated_at: toTime(row.updated_at),

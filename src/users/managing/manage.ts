@@ -22,6 +22,7 @@ import {
 import { ENABLED, isRaise, type User, users } from '../models.ts'
 import { assertVisible } from '../queries.ts'
 import type { DisableUser, UpdateUser } from '../schemas.ts'
+import { disown, selectServicesOf } from './disowning.ts'
 import { addressChangeNotices, mailOnRequest, noticeTo, selectAdminsToTell, toMails } from './notices.ts'
 
 /*
@@ -52,8 +53,9 @@ export const managingLiving = (acting: Acting, decide: Decision): Decision =>
 /**
  * Changes details. A new role revokes the user's access tokens, which carry the old one; their sessions go
  * on. A new address is unverified and ends sessions and links. The old address is told, with a link to undo the change.
- * `revoke_old` says that a thief has the old address: then there is no such link, and whatever they know or have added
- * opens nothing. The owner sets a new password by the mail to the new address; without mail the old one stays.
+ * `revoke_old` says that a thief has the old address: then there is no such link, whatever they know or have added
+ * opens nothing, and what they may have set up in the owner's name ends. The owner sets a new password by the mail to the
+ * new address; without mail the old one stays.
  *
  * @throws 403 `outranked`, `reauthentication_required`, and `forbidden` for `revoke_old` by a manager; 409
  *   `address_not_verified` for a higher role while the address is unproved; 429 if the limit of mails is
@@ -94,9 +96,12 @@ export function updating(acting: Acting, { revoke_old: revokesOld = false, ...in
     }
     const email = input.email!
     const email_normalized = normalizeEmail(email)
-    const { admins } = revokesOld
-      ? await acting.db.read({ admins: selectAdminsToTell([actor.sub, row.id]) })
-      : { admins: [] }
+    const { admins, services } = revokesOld
+      ? await acting.db.read({
+          admins: selectAdminsToTell([actor.sub, row.id]),
+          services: selectServicesOf(row.id),
+        })
+      : { admins: [], services: [] }
     const roleChanged = {
       action: 'user.role_changed',
       userId: row.id,
@@ -117,7 +122,11 @@ export function updating(acting: Acting, { revoke_old: revokesOld = false, ...in
       endsSessions: { reason: 'ended' },
       voidsWaysIn: revokesOld,
       voids: revokesOld ? TAKES_BACK : ['verify_email'],
-      alsoWrite: (isDone) => (role ? [record(acting, roleChanged, isDone)] : []),
+      changesClients: services.map(({ id }) => id),
+      alsoWrite: (isDone) => [
+        ...(role ? [record(acting, roleChanged, isDone)] : []),
+        ...(revokesOld ? disown(acting, row.id, isDone) : []),
+      ],
       ...(acting.send && {
         asksFor: mailOnRequest(acting, 'verify_email_by_admin', { id: row.id, email, email_normalized }),
       }),
