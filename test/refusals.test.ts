@@ -1,13 +1,18 @@
+import { createExecutionContext } from 'cloudflare:test'
+import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { app } from '../src/app.ts'
+import { openForCron } from '../src/context.ts'
 import { operationsOf } from '../src/docs/openapi.ts'
+import { openAddedNotices } from '../src/mail/limits.ts'
 import type { Role } from '../src/users/models.ts'
 import { type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
+import { addPasskey } from './support/factors.ts'
 import { limiter } from './support/limiter.ts'
 import { ALL_WAYS_IN, asSent, goodRequests, newPerson, WHO } from './support/requests.ts'
 import { differences, dump } from './support/snapshots.ts'
 import { freshUpstreams } from './support/upstreams.ts'
-import { OWN_REQUESTS } from './support/writing-requests.ts'
+import { OWN_REQUESTS, WRITING_REQUESTS } from './support/writing-requests.ts'
 
 /** After every refusal the database is unchanged, except for counters. */
 
@@ -76,7 +81,7 @@ const ENDS: Record<string, (actor: { id: string; sessionId: string }) => Promise
 /** Somebody, what they may ask for about what is their own, and their session that asks. */
 async function prepareOwn(name: string) {
   const ada = await api.person({ email_verified_at: 1 })
-  const request = await OWN_REQUESTS[name]!(api, ada)
+  const request = await WRITING_REQUESTS[name]!(api, ada)
   const [newest] = await api.sql(
     'SELECT id FROM sessions WHERE user_id = ? AND client_id IS NULL ORDER BY id DESC LIMIT 1',
     [ada.id],
@@ -119,6 +124,75 @@ describe('HX10: with a token that ends while the request is on its way', () => {
   test.each(Object.keys(OWN_REQUESTS))('%s changes nothing, and says so', (name) =>
     expectRefusals(() => prepareOwn(name)),
   )
+})
+
+describe('HX10: what has changed meanwhile is what a refusal names', () => {
+  async function expectRefusal(
+    name: string,
+    only: string,
+    act: (made: Awaited<ReturnType<typeof prepareOwn>>) => Promise<unknown>,
+    said: [number, string | undefined],
+  ) {
+    const made = await prepareOwn(name)
+    let before = await dump(api)
+    const meanwhile = async () => {
+      await act(made)
+      before = await dump(api)
+    }
+    const { result, wasHeld } = await own.between(made.request, meanwhile, { only })
+    const changed = differences(before, await dump(api))
+    const { code } = (result.body ?? {}) as { code?: string }
+    expect([wasHeld, result.status, code, changed]).toEqual([true, ...said, []])
+  }
+
+  test.each([
+    ['removing an authenticator app', 'factor.removed', 'factor_not_found'],
+    ['removing a passkey', 'factor.removed', 'passkey_not_found'],
+    ['disconnecting a provider', 'identity.unlinked', 'identity_not_found'],
+  ])('%s twice at once says the second time that it is gone', (name, only, code) =>
+    expectRefusal(name, only, ({ request }) => request(), [404, code]),
+  )
+
+  const ADDED: [name: string, only: string, code: string | undefined][] = [
+    ['adding a passkey', 'factor.added', 'too_many_attempts'],
+    ['confirming an authenticator app', 'factor.added', 'too_many_attempts'],
+    // Its answer is a page.
+    ['connecting a provider', 'identity.linked', undefined],
+  ]
+  test.each(ADDED)('RL6: %s in a session that has added too much by then says so', (name, only, code) =>
+    expectRefusal(
+      name,
+      only,
+      async ({ actor: { id, sessionId } }) => {
+        const resources = openForCron(api.bindings as never, createExecutionContext())
+        const { told } = openAddedNotices(resources, 'factors added', sessionId, id)
+        await resources.db.writeBatch({ count: Array.from({ length: 20 }, () => told.count(sql`1`)) })
+      },
+      [429, code],
+    ),
+  )
+
+  test.each(['adding a passkey', 'confirming an authenticator app'])(
+    '%s with a mailed code that is used up by then, or when it is no longer the first factor, says so',
+    async (name) => {
+      const useUp = ({ actor }: { actor: { id: string } }) =>
+        api.sql('UPDATE one_time_tokens SET spent_at = 1 WHERE subject_id = ?', [actor.id])
+      await expectRefusal(name, 'factor.added', useUp, [400, 'invalid_link'])
+      await expectRefusal(name, 'factor.added', ({ actor }) => addPasskey(api, actor), [
+        409,
+        'write_conflict',
+      ])
+    },
+  )
+
+  test('PK1: adding a passkey where there are twenty by then, or by a challenge that is used up, says so', async () => {
+    const fill = async ({ actor }: { actor: { id: string } }) => {
+      for (let i = 0; i < 20; i++) await addPasskey(api, actor)
+    }
+    await expectRefusal('adding a passkey', 'factor.added', fill, [409, 'too_many_passkeys'])
+    const spend = () => api.sql('UPDATE challenges SET spent_at = 1')
+    await expectRefusal('adding a passkey', 'factor.added', spend, [400, 'invalid_passkey'])
+  })
 })
 
 describe('HX10: refused before anything is done', () => {

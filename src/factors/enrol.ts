@@ -3,7 +3,8 @@ import { amrOf, type Proof } from '../access/assurance.ts'
 import { requireRecentLogin } from '../access/guards.ts'
 import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
-import { type AppError, Refusal } from '../http/problem.ts'
+import { Refusal } from '../http/problem.ts'
+import { invalidLink } from '../links/errors.ts'
 import type { OneTimeToken } from '../links/models.ts'
 import type { MailRequested } from '../links/schemas.ts'
 import { linkIsLive, voidTokens } from '../links/service.ts'
@@ -13,7 +14,8 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { sessions } from '../sessions/models.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
-import { addressNotVerified } from '../users/errors.ts'
+import type { Obstacles } from '../users/consequences.ts'
+import { addressNotVerified, writeConflict } from '../users/errors.ts'
 import { selectUsers, type User, users } from '../users/models.ts'
 import { mailCodeRequired } from './errors.ts'
 import { factors, type Totp } from './models.ts'
@@ -29,7 +31,7 @@ export interface Own {
   totp: Totp | undefined
   amr: readonly string[]
   /** The count of what this session has added. */
-  added: { told: Notices; mayAdd: SQL; assertMayAdd: () => void }
+  added: { told: Notices; obstacle: Obstacles[string]; assertMayAdd: () => void }
 }
 
 /** From the primary: the session may have just begun. Throws 403 `reauthentication_required`. */
@@ -98,9 +100,7 @@ export interface NewFactor {
   details: object
   /** What the link in its notice removes: a passkey's id, or when the app was confirmed. */
   about: string | SQL
-  /** What must hold when it is written, and the error if only this does not. */
-  holds: SQL
-  refused: () => AppError
+  unless: Obstacles
   write: (isDone: SQL) => readonly Statement[]
 }
 
@@ -109,7 +109,8 @@ export interface NewFactor {
  * adds to. The other sessions end, the owner is told, and the account's first factor comes with recovery
  * codes.
  *
- * @throws 429 `too_many_attempts` if the owner could no longer be told of another one.
+ * @throws 409 `write_conflict` if the account's first factor came or its last one went meanwhile; 400 `invalid_link`;
+ *   429 `too_many_attempts` if the owner could no longer be told of another one.
  */
 export async function addFactor(
   resources: Resources,
@@ -124,9 +125,7 @@ export async function addFactor(
   const { user, amr, added } = own
   const isFirst = !hasFactor(own.state)
   const codes = isFirst ? makeRecoveryCodes() : []
-  const isStillFirst = isFirst ? sql`NOT ${accountHasFactor(user.id)}` : accountHasFactor(user.id)
-  const mailIsLive = mailProof ? linkIsLive(mailProof.id) : sql`1`
-  const mayAdd = sql`${factor.holds} AND ${isStillFirst} AND ${mailIsLive} AND ${added.mayAdd}`
+  const isOutdated = isFirst ? accountHasFactor(user.id) : sql`(NOT ${accountHasFactor(user.id)})`
   await applyChange(
     resources,
     {
@@ -142,7 +141,17 @@ export async function addFactor(
       set: {},
       leavesUser: true,
       reliesOn: isSamePerson(user),
-      unless: { barred: { is: sql`(NOT (${mayAdd}))`, refused: factor.refused } },
+      unless: {
+        ...factor.unless,
+        outdated: { is: isOutdated, refused: writeConflict },
+        ...(mailProof && {
+          code: {
+            is: sql`(NOT ${linkIsLive(mailProof.id)})`,
+            refused: () => invalidLink(new Refusal('meanwhile')),
+          },
+        }),
+        told: added.obstacle,
+      },
       endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
       alsoWrite: (isDone) => [
         ...factor.write(isDone),
@@ -181,7 +190,7 @@ export async function removeFactor(
     set: {},
     leavesUser: true,
     reliesOn: isSamePerson(user),
-    unless: { barred: { is: sql`(NOT (${factor.holds}))`, refused: factor.refused } },
+    unless: factor.unless,
     endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
     alsoWrite: (isDone) => [
       ...factor.write(isDone),

@@ -1,4 +1,4 @@
-import { and, asc, eq, isNull, sql } from 'drizzle-orm'
+import { and, asc, eq, isNotNull, isNull, sql } from 'drizzle-orm'
 import { canStillSignIn } from '../access/can-sign-in.ts'
 import type { Resources } from '../context.ts'
 import { build } from '../database/statements.ts'
@@ -125,8 +125,12 @@ export async function confirmTotp(
     proof: 'otp',
     details: {},
     about: sql`CAST(${confirmedAt} AS TEXT)`,
-    holds: sql`EXISTS (SELECT 1 FROM ${factors} WHERE ${isPending})`,
-    refused: nothingToConfirm,
+    unless: {
+      gone: {
+        is: sql`(NOT EXISTS (SELECT 1 FROM ${factors} WHERE ${isPending}))`,
+        refused: nothingToConfirm,
+      },
+    },
     write: (isDone) => [
       build.update(factors).set({ confirmed_at: confirmedAt, last_step: step }).where(and(isPending, isDone)),
     ],
@@ -157,13 +161,18 @@ export async function removeTotp(resources: Resources, actor: Claims): Promise<b
     if (verdict[0]!.is_there) throw writeConflict()
     return false
   }
+  const isFactor = and(isTheirs, isNotNull(factors.confirmed_at))!
   await removeFactor(resources, actor, own, {
     kind: 'totp',
     details: {},
-    holds: sql`EXISTS (SELECT 1 FROM ${factors} WHERE ${isTheirs})
-      AND ${canStillSignIn(resources.config, actor.sub, { totp: true })}`,
-    refused: lastWayIn,
-    write: (isDone) => [build.delete(factors).where(and(isTheirs, isDone))],
+    unless: {
+      gone: { is: sql`(NOT EXISTS (SELECT 1 FROM ${factors} WHERE ${isFactor}))`, refused: factorNotFound },
+      last: {
+        is: sql`(NOT ${canStillSignIn(resources.config, actor.sub, { totp: true })})`,
+        refused: lastWayIn,
+      },
+    },
+    write: (isDone) => [build.delete(factors).where(and(isFactor, isDone))],
   })
   return true
 }

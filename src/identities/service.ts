@@ -138,7 +138,8 @@ export async function linkIdentity(
     leavesUser: true,
     reliesOn: isSamePerson(user),
     unless: {
-      taken: { is: sql`(NOT (${identityIsFree(identity)} AND ${added.mayAdd}))`, refused: identityTaken },
+      taken: { is: sql`(NOT ${identityIsFree(identity)})`, refused: identityTaken },
+      told: added.obstacle,
     },
     endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
     alsoWrite: (isDone) => [insertIdentity(resources, identity, isDone)],
@@ -168,8 +169,8 @@ export async function unlinkIdentity(resources: Resources, actor: Claims, id: st
   ])
   if (owesProof(resources, actor, amr)) throw factorEnrolmentRequired()
   if (!found[0]) throw identityNotFound()
-  const exists = sql`EXISTS (SELECT 1 FROM ${identities} WHERE ${isThis})`
-  const wayRemains = canStillSignIn(config, actor.sub, { identityId: id })
+  const isGone = sql`(NOT EXISTS (SELECT 1 FROM ${identities} WHERE ${isThis}))`
+  const isLast = sql`(NOT ${canStillSignIn(config, actor.sub, { identityId: id })})`
   const told = openNotices(resources, 'identity_removed', actor.sid, user.id)
   await applyChange(resources, byActor(actor, now), user, {
     action: 'identity.unlinked',
@@ -177,7 +178,10 @@ export async function unlinkIdentity(resources: Resources, actor: Claims, id: st
     set: {},
     leavesUser: true,
     reliesOn: isSamePerson(user),
-    unless: { last: { is: sql`(NOT (${exists} AND ${wayRemains}))`, refused: lastWayIn } },
+    unless: {
+      gone: { is: isGone, refused: identityNotFound },
+      last: { is: isLast, refused: lastWayIn },
+    },
     endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
     alsoWrite: (isDone) => [build.delete(identities).where(and(isThis, isDone))],
     mails: (isDone) => [enqueueNotice(resources, 'identity_removed', user, isDone, { told })],

@@ -97,15 +97,18 @@ export async function registerPasskey(
     created_at: now,
     last_used_at: null,
   }
-  const isFree = sql`NOT EXISTS (SELECT 1 FROM ${passkeys} WHERE credential_id = ${row.credential_id})`
-  const hasRoom = sql`(SELECT count(*) FROM ${passkeys} WHERE user_id = ${actor.sub}) < ${MAX_PASSKEYS}`
+  const isTaken = sql`EXISTS (SELECT 1 FROM ${passkeys} WHERE credential_id = ${row.credential_id})`
+  const isFull = sql`((SELECT count(*) FROM ${passkeys} WHERE user_id = ${actor.sub}) >= ${MAX_PASSKEYS})`
   const recovery_codes = await addFactor(resources, actor, own, mailProof, {
     kind: 'passkey',
     proof: 'passkey',
     details: { name: row.name },
     about: row.id,
-    holds: sql`${isFree} AND ${hasRoom} AND ${attempt.isUnspent}`,
-    refused: passkeyExists,
+    unless: {
+      used: { is: sql`(NOT ${attempt.isUnspent})`, refused: () => invalidPasskey(new Refusal('used')) },
+      taken: { is: isTaken, refused: passkeyExists },
+      full: { is: isFull, refused: tooManyPasskeys },
+    },
     write: (isDone) => [
       insertWhere(passkeys, { ...row, created_at: addedAt(actor.sub, now) }, isDone),
       attempt.spend(isDone),
@@ -164,13 +167,17 @@ export async function renamePasskey(
 export async function removePasskey(resources: Resources, actor: Claims, id: string): Promise<void> {
   const { own, row, isThis, exists } = await requireOwn(resources, actor, id)
   const { config } = resources
-  const wayRemains =
-    row.rp_id === config.WEBAUTHN_RP_ID ? canStillSignIn(config, actor.sub, { passkeyId: id }) : sql`1`
+  const isLast =
+    row.rp_id === config.WEBAUTHN_RP_ID
+      ? sql`(NOT ${canStillSignIn(config, actor.sub, { passkeyId: id })})`
+      : sql`0`
   await removeFactor(resources, actor, own, {
     kind: 'passkey',
     details: { name: row.name },
-    holds: sql`${exists} AND ${wayRemains}`,
-    refused: lastWayIn,
+    unless: {
+      gone: { is: sql`(NOT ${exists})`, refused: passkeyNotFound },
+      last: { is: isLast, refused: lastWayIn },
+    },
     write: (isDone) => [build.delete(passkeys).where(and(isThis, isDone))],
   })
 }

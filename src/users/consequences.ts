@@ -36,6 +36,12 @@ import {
   users,
 } from './models.ts'
 
+/**
+ * What forbids a change at the moment it is written, by name: the first expression, in parentheses, that is not 0.
+ * Its value is passed to `refused`.
+ */
+export type Obstacles = Record<string, { is: SQL; refused: (is: number) => AppError }>
+
 /** A change of one user, and what it entails. */
 export interface Change {
   action: Action
@@ -57,11 +63,7 @@ export interface Change {
    * only on `isSamePerson`: a thief who renames the account in a loop must not be able to prevent it.
    */
   reliesOn?: SQL | undefined
-  /**
-   * What forbids the change at the moment it is written: the first expression, in parentheses, that is not 0. Its
-   * value is passed to `refused`.
-   */
-  unless?: Record<string, { is: SQL; refused: (is: number) => AppError }>
+  unless?: Obstacles
   /** Voids everything by which the account could be entered, links included. */
   voidsWaysIn?: boolean
   /** Revokes every API key of the user, as when an account is closed. */
