@@ -199,7 +199,8 @@ describe('SE2: an undo removes what was being added while the change was asked f
     const own = upstreams()
     const [action, request] = await ADDITIONS[1]![2](ada, openApi(own.bindings))
     await addPasskey(api, ada)
-    await own.between(request, () => ask(ada, newAddress()), { only: action })
+    const { wasHeld } = await own.between(request, () => ask(ada, newAddress()), { only: action })
+    expect(wasHeld).toBe(true)
     const body = { token: (await newest(ada.email)).token }
     expect((await api.send('POST', '/v1/auth/disown_factor', { body })).body).toEqual({ factor: 'removed' })
     expect(await api.sql('SELECT * FROM factors WHERE user_id = ?', [ada.id])).toEqual([])
