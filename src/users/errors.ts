@@ -13,7 +13,11 @@ export const userNotFound = () => new AppError(404, 'user_not_found', 'There is 
 export const lastAdmin = () =>
   new AppError(409, 'last_admin', 'This is the last active administrator. Make somebody else one first.')
 export const ownAccount = () =>
-  new AppError(403, 'own_account', 'This is for managing others. Your own account is at /v1/users/me.')
+  new AppError(
+    403,
+    'own_account',
+    'This is for managing others. Your own account is at /v1/users/me; POST /v1/auth/logout_all ends your sessions.',
+  )
 export const addressNotVerified = () =>
   new AppError(409, 'address_not_verified', 'The address of this account has to be verified first.')
 export const outranked = () => new AppError(403, 'outranked', 'That takes a higher rank than yours.')
