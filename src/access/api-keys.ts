@@ -112,7 +112,7 @@ export async function authenticateKey(
   // Anybody with a permission has a role above `user`.
   const mustBeTwofold = mustHaveFactor(resources.config.SECOND_FACTOR, permission ? 'manager' : 'user')
   c.set('isSignedIn', true)
-  await assertMayAsk(resources, { sid: key.id, sub: key.userId }, { isRead: isRead(c) })
+  await assertMayAsk(resources, { sid: key.id }, { isRead: isRead(c) })
   c.set('actor', {
     sub: key.userId,
     sid: key.id,

@@ -32,7 +32,7 @@ export async function authenticateAppToken(
   if (!permission && !token.scope.split(' ').includes(ACCOUNT)) throw insufficientScope()
   c.set('isSignedIn', true)
   const sid = token.sid ?? token.sub
-  await assertMayAsk(resources, { sid, sub: token.sub }, { isRead: isRead(c) })
+  await assertMayAsk(resources, { sid }, { isRead: isRead(c) })
   const app = token.sid === undefined ? undefined : await findApp(resources, { ...token, sid: token.sid })
   const isThem = app?.scopes.includes(ACCOUNT) === true
   const scopes = isThem

@@ -8,6 +8,7 @@ import { YEAR_MS } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
 import type { Claims } from './access-tokens.ts'
 import { ABSOLUTE_MS, SHORT_MS } from './lifetimes.ts'
+import { mayBeOpen } from './refresh-tokens.ts'
 import { TURNS_PAST_COPIES } from './turns.ts'
 
 /** `__Host-`: only for this host, only over https (or localhost), for every path. No subdomain can set it. */
@@ -47,7 +48,7 @@ export function readSessionCookie(c: Context, keys: Keyring, now: number): Cooki
   const found = FORM.exec(openSealed(keys, getCookie(c, SESSION_COOKIE) ?? '') ?? '')
   if (!found) return undefined
   const [, sid = '', turn, sub = '', role, epoch, authTime, stays] = found
-  if (stays === '0' && now > timeOfId(sid) + SHORT_MS) return undefined
+  if (!mayBeOpen(sid, now) || (stays === '0' && now > timeOfId(sid) + SHORT_MS)) return undefined
   return {
     sid,
     turn: Number(turn),

@@ -32,7 +32,7 @@ export const PER_MINUTE = {
   RATE_LIMIT_HASHES_OF_DEVICES: 30,
   /** Writes of a session or a key, whatever they change. */
   RATE_LIMIT_WRITES: 120,
-  /** Those of one user's sessions and keys together. */
+  /** Those of all logins of one user together. */
   RATE_LIMIT_WRITES_OF_USER: 240,
   /** Reads of a session, and those that may read a lot: lists, search and exports. */
   RATE_LIMIT_READS: 600,
@@ -135,20 +135,29 @@ export async function assertWithin(
     throw tooManyRequests(60, new Refusal(`limit_${name.slice('RATE_LIMIT_'.length).toLowerCase()}`))
 }
 
-/** What a signed-in request is counted for: a session or a key, and the user whose it is. */
+/** What a signed-in request is counted for: a session or a key, and the user if it is a login's. */
 interface Asker {
   sid: string
-  sub: string
+  sub?: string
+  epoch?: number
+  key?: unknown
+  client?: unknown
 }
 type Counting = Pick<Resources, 'rateLimits' | 'endsTheft'>
 
 /**
- * Counts each write of a signed-in user, before the token is looked up. By session first: so a stolen token, even a
- * revoked one, uses up half of what its owner has, and with more of them a thief still does not use up what ends a theft.
+ * Counts each write of a signed-in user, before the token is looked up. By session first, so a stolen token uses up half
+ * of what its owner has. All logins of an epoch are counted together: a new password, or signing out everywhere, leaves
+ * whatever was stolen before in a count of its own. Keys and apps never use up what their owner has.
  */
-export async function assertMayWrite(resources: Counting, { sid, sub }: Asker): Promise<void> {
+export async function assertMayWrite(
+  resources: Counting,
+  { sid, sub, epoch, key, client }: Asker,
+): Promise<void> {
   await assertWithin(resources, 'RATE_LIMIT_WRITES', sid)
-  if (!resources.endsTheft) await assertWithin(resources, 'RATE_LIMIT_WRITES_OF_USER', sub)
+  const isLogin = epoch !== undefined && !key && !client
+  if (isLogin && !resources.endsTheft)
+    await assertWithin(resources, 'RATE_LIMIT_WRITES_OF_USER', `${sub} ${epoch}`)
 }
 
 /** Counts each request of a signed-in user, as a read or a write. */

@@ -71,7 +71,7 @@ export const User = lazy(() =>
       updated_at: Time(),
       last_login_at: Time().nullable().meta({
         description:
-          'Changes without a new version. `GET /v1/users/me` may answer the former time for up to a minute, unless asked with `Cache-Control: no-cache`.',
+          'Changes without a new version. `GET /v1/users/me` may answer a cached former time, unless asked with `Cache-Control: no-cache`.',
       }),
     })
     .meta({ id: 'User' }),

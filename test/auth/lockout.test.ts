@@ -451,8 +451,8 @@ describe('A hash', () => {
     expect((await as('POST', '/v1/auth/logout_all', undefined, token)).status).toBe(204)
   })
 
-  test('HX19: all sessions and keys of one person share a limit of changes, which affects nobody else', async () => {
-    const shield = openApi({ ...own.bindings, RATE_LIMIT_WRITES_OF_USER: limiter(4) })
+  test('HX19: all sessions of one person share a limit of changes, which affects nobody else', async () => {
+    const shield = openApi({ ...own.bindings, RATE_LIMIT_WRITES_OF_USER: limiter(3) })
     const ada = await shield.quickActor({ role: 'admin', email_verified_at: 1 })
     const [eve, bob] = [await shield.quickActor(), await shield.person()]
     const { key } = await addKey(shield, ada, ['users:update'])
@@ -461,20 +461,35 @@ describe('A hash', () => {
     const another = async () => (await shield.signIn(ada)).token
     // Making the key was the first.
     expect(await rename(await another(), bob.id, 'One')).toBe(200)
-    expect(await rename(key, bob.id, 'Two')).toBe(200)
+    // A key has a limit of its own: what somebody stole, or an app, never uses up what its owner has.
+    for (const name of ['Two', 'Three', 'Four']) expect(await rename(key, bob.id, name)).toBe(200)
     const ids = [await shield.person(), await shield.person()].map(({ id }) => id)
     const inBulk = await shield.send('POST', '/v1/users/bulk', {
       token: await another(),
       body: { action: 'disable', reason: 'left', ids },
     })
     expect(inBulk.status).toBe(429)
-    const [visit, tokens] = [await openBrowser(shield, ada), [key, ada.token, await another()]]
+    const [visit, tokens] = [await openBrowser(shield, ada), [ada.token, await another()]]
     const before = await dump(shield)
-    for (const token of tokens) expect(await rename(token, bob.id, 'Three')).toBe(429)
+    for (const token of tokens) expect(await rename(token, bob.id, 'Five')).toBe(429)
     expect((await visit('POST', '/account', { name: 'Grace' })).status).toBe(429)
     expect(await dump(shield)).toEqual(before)
     const me = await shield.send('PATCH', '/v1/users/me', { token: eve.token, body: { name: 'Eve' } })
     expect(me.status).toBe(200)
+  })
+
+  test('HX19, RL3: tokens and cookies of before a new password use up no changes', async () => {
+    const shield = openApi({ ...own.bindings, RATE_LIMIT_WRITES_OF_USER: limiter(3) })
+    const ada = await shield.quickActor()
+    const [visit, stolen] = [await openBrowser(shield, ada), await shield.signIn(ada)]
+    const body = { current_password: PASSWORD, new_password: NEW_PASSWORD }
+    const changed = await shield.send('POST', '/v1/auth/change_password', { token: ada.token, body })
+    const rename = (token: string, name: string) =>
+      shield.send('PATCH', '/v1/users/me', { token, body: { name } })
+    // They have a count of their own, which ends.
+    expect((await visit('POST', '/account', { name: 'Mallory' })).status).toBe(303)
+    for (const status of [401, 401, 429]) expect((await rename(stolen.token, 'Mallory')).status).toBe(status)
+    expect((await rename(changed.body.access_token as string, 'Grace')).body).toMatchObject({ name: 'Grace' })
   })
 
   test('HX19, RL3: whoever has used up all of their changes can still end a theft', async () => {

@@ -88,7 +88,7 @@ const byCode: Grant = async (resources, given, fields) => {
   const isHeardOf = read.user[0] && read.user[0].token_epoch >= code.epoch
   const [user] = isHeardOf ? read.user : (await resources.db.readPrimary(asked)).user
   if (!user) throw invalidGrant(new Refusal('inactive'))
-  await assertMayWrite(resources, { sid: code.parentId, sub: code.userId })
+  await assertMayWrite(resources, { sid: code.parentId })
   const session = await redeem(resources, client, code, user)
   Object.assign(resources.loggedAs, { sub: user.id, sid: session.id })
   return toAnswer(resources, {
