@@ -146,12 +146,12 @@ test('Durations in texts are written by inWords, from the number that decides th
   ])
 })
 
-test('A number of seconds or milliseconds is made of the units in values/durations.ts', () => {
+test('Minutes, hours and days are not spelt as 60_000, 3_600 and the like, nor multiplied by 60: values/durations.ts has them', () => {
   const spelt = /\b(?:3_?600|86_?400|604_?800|60_000|3_600_000|86_400_000)\b|\* 60\b/g
   expect(findInCode(spelt)).toEqual(['values/durations.ts: 60_000'])
 })
 
-test('No type is forced on a value: what comes from outside is parsed, or declared', () => {
+test('No type is forced on a value by way of `unknown`', () => {
   expect(findInCode(/\bas unknown as\b/g)).toEqual([])
 })
 

@@ -151,7 +151,7 @@ test('HX8, SE1: a password alone does not confirm who somebody is, once they hav
   })
 })
 
-test('HX8, PK4: an authenticator is not told to forget the passkey that was just added', async () => {
+test('HX8: an authenticator is not told to forget the passkey that was just added', async () => {
   const ada = await api.person({ email_verified_at: 1 })
   const former = await addPasskey(api, ada)
   const { ISSUER: origin } = api.config()
@@ -224,7 +224,7 @@ test('HX8: a device whose code was typed as soon as it was shown is allowed', as
   })
 })
 
-test('OA1, HX8: whoever has just connected a provider enters by it, and is not asked to join', async () => {
+test('HX8: whoever has just connected a provider enters by it, and is not asked to join', async () => {
   const ada = await api.person({ email_verified_at: 1 })
   const jar = newJar(openApi({ ...withProviders(), ...own.bindings }))
   const sub = crypto.randomUUID()

@@ -359,15 +359,15 @@ describe('Failures of a network', () => {
   })
 })
 
-describe('A hash', () => {
-  const shieldOf = (name: string, success: boolean) => {
-    const asked: string[] = []
-    const limiter = {
-      limit: async ({ key }: { key: string }) => ({ success: asked.push(key) > 0 && success }),
-    }
-    return { asked, api: openApi({ ...own.bindings, [name]: limiter }) }
+const shieldOf = (name: string, success: boolean) => {
+  const asked: string[] = []
+  const limiter = {
+    limit: async ({ key }: { key: string }) => ({ success: asked.push(key) > 0 && success }),
   }
+  return { asked, api: openApi({ ...own.bindings, [name]: limiter }) }
+}
 
+describe('A hash', () => {
   test('HX3: is counted by network before it takes a turn', async () => {
     const shield = shieldOf('RATE_LIMIT_HASHES', true)
     const ada = await api.person()
@@ -410,6 +410,41 @@ describe('A hash', () => {
     expect((await from(ELSEWHERE)).status).toBe(200)
   })
 
+  test('HX19, RL3: signed-in users are counted by session, whatever their network does', async () => {
+    const ada = await api.quickActor()
+    const spent = openApi({ ...own.bindings, RATE_LIMIT_HASHES: limiter(0) })
+    const body = { current_password: PASSWORD, new_password: NEW_PASSWORD }
+    const { status } = await spent.send('POST', '/v1/auth/change_password', { token: ada.token, body })
+    expect(status).toBe(200)
+    // All of their sessions together are limited as well.
+    const shield = shieldOf('RATE_LIMIT_HASHES_OF_DEVICES', false)
+    const eve = await api.quickActor()
+    const refused = await shield.api.send('POST', '/v1/auth/change_password', { token: eve.token, body })
+    expect([refused.status, shield.asked]).toEqual([429, [`sessions ${eve.id}`]])
+  })
+
+  test('HX3, HX19: a sign-up from a network that has used up its mails costs no hash', async () => {
+    const few = openApi({ ...own.bindings, NETWORK_MAILS_PER_HOUR: '2' })
+    const signUp = (headers = {}, email = `${crypto.randomUUID()}@people.test`) =>
+      few.send('POST', '/v1/auth/signup', {
+        body: { email, password: PASSWORD, name: 'Ada' },
+        headers,
+        ip: '192.0.2.77',
+      })
+    const email = `${crypto.randomUUID()}@people.test`
+    const key = { 'idempotency-key': crypto.randomUUID() }
+    const first = await signUp(key, email)
+    expect([first.status, (await signUp()).status]).toEqual([201, 201])
+    const before = hashes()
+    const refused = await signUp()
+    expect([refused.status, refused.body.code, hashes() - before]).toEqual([429, 'too_many_attempts', 0])
+    // A repeat gets the same answer again.
+    const again = await signUp(key, email)
+    expect([again.status, again.body.id]).toEqual([201, first.body.id])
+  })
+})
+
+describe('Requests of somebody who is signed in', () => {
   test('HX19: reads, changes and refreshes of a session have separate limits', async () => {
     const ada = await api.quickActor()
     const ask: [string, string, string, object?][] = [
@@ -526,39 +561,6 @@ describe('A hash', () => {
     expect(await done('/signout')).toEqual([303, '/signin?done=signed_out'])
     const [row] = await shield.sql('SELECT name FROM users WHERE id = ?', [ada.id])
     expect(row).toEqual({ name: 'Somebody' })
-  })
-
-  test('HX19, RL3: signed-in users are counted by session, whatever their network does', async () => {
-    const ada = await api.quickActor()
-    const spent = openApi({ ...own.bindings, RATE_LIMIT_HASHES: limiter(0) })
-    const body = { current_password: PASSWORD, new_password: NEW_PASSWORD }
-    const { status } = await spent.send('POST', '/v1/auth/change_password', { token: ada.token, body })
-    expect(status).toBe(200)
-    // All of their sessions together are limited as well.
-    const shield = shieldOf('RATE_LIMIT_HASHES_OF_DEVICES', false)
-    const eve = await api.quickActor()
-    const refused = await shield.api.send('POST', '/v1/auth/change_password', { token: eve.token, body })
-    expect([refused.status, shield.asked]).toEqual([429, [`sessions ${eve.id}`]])
-  })
-
-  test('HX3, HX19: a sign-up from a network that has used up its mails costs no hash', async () => {
-    const few = openApi({ ...own.bindings, NETWORK_MAILS_PER_HOUR: '2' })
-    const signUp = (headers = {}, email = `${crypto.randomUUID()}@people.test`) =>
-      few.send('POST', '/v1/auth/signup', {
-        body: { email, password: PASSWORD, name: 'Ada' },
-        headers,
-        ip: '192.0.2.77',
-      })
-    const email = `${crypto.randomUUID()}@people.test`
-    const key = { 'idempotency-key': crypto.randomUUID() }
-    const first = await signUp(key, email)
-    expect([first.status, (await signUp()).status]).toEqual([201, 201])
-    const before = hashes()
-    const refused = await signUp()
-    expect([refused.status, refused.body.code, hashes() - before]).toEqual([429, 'too_many_attempts', 0])
-    // A repeat gets the same answer again.
-    const again = await signUp(key, email)
-    expect([again.status, again.body.id]).toEqual([201, first.body.id])
   })
 })
 

@@ -177,7 +177,7 @@ testOfRedis('HX8: a copy in another form, from an earlier version, is not used',
   }
 })
 
-testOfRedis('RV3: Redis refuses nobody: what it says only leads to a read from libSQL', async () => {
+testOfRedis('RV5: Redis refuses nobody: what it says only leads to a read from libSQL', async () => {
   const ada = await api.quickActor()
   await read(ada)
   for (const name of [`revoked:session:${sidOf(ada)}`, `doubt:${ada.id}`]) {
@@ -261,7 +261,7 @@ describe('HX8: when Redis could not be told of a change', () => {
 })
 
 testOfRedis(
-  'RV3, Fault 12: a Redis that failed to be read is left alone for five seconds, and then asked again',
+  'Fault 12: a Redis that failed to be read is left alone for five seconds, and then asked again',
   async () => {
     const lone = await freshUpstreams()
     const at = openApi(lone.bindings)
@@ -366,7 +366,7 @@ describe('Storing a copy', () => {
   })
 
   testOfRedis(
-    'RV3: if it fails, has a line in the log; if it fails repeatedly, rests, and neither reads nor doubts do',
+    'Fault 12: if it fails, has a line in the log; if it fails repeatedly, rests, and neither reads nor doubts do',
     async () => {
       const lone = await freshUpstreams()
       const at = openApi(lone.bindings)

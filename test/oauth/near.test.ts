@@ -193,7 +193,7 @@ async function allow(ada: { id: string; email: string }, app: Awaited<ReturnType
 const undoubt = ({ id }: { id: string }) => api.redis('DEL', `${keyPrefixOf(api.config().ISSUER)}doubt:${id}`)
 const newManager = () => api.person({ role: 'manager', email_verified_at: 1 })
 
-describe('HX8, LE6: a token of an app is inactive at the very next call', () => {
+describe('HX8, RV1: a token of an app is inactive at the very next call', () => {
   testOfRedis.for([
     ['a newer session of the app pushes its session out', false],
     ['one does whose answer was lost', true],

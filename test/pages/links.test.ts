@@ -292,10 +292,10 @@ describe('Somebody who signs up with an address that is taken, but not confirmed
     (await api.sql('SELECT email_verified_at IS NOT NULL AS is_so FROM users WHERE email = ?', [email]))[0]!
       .is_so
 
-  test.each(['by themselves', 'by somebody else'])('%s', async (whose) => {
+  test.each(['their own', 'somebody else’s'])('whether the first sign-up was %s', async (whose) => {
     const email = newAddress()
     const jar = openJar(api)
-    await signUp(whose === 'by themselves' ? jar : openJar(api), email)
+    await signUp(whose === 'their own' ? jar : openJar(api), email)
     const { page, code } = await signUp(jar, email)
     const wrong = await jar.submit(page, '/signup/code', { email, code: '00000000' })
     expect([wrong.status, wrong.text.includes('That code is not right')]).toEqual([400, true])
@@ -303,8 +303,7 @@ describe('Somebody who signs up with an address that is taken, but not confirmed
     expect([asked.status, asked.to, await isConfirmed(email)]).toEqual([303, '/links/verify_email', 0])
     const form = await jar.open(asked.to!)
     expect([form.text.includes('name="password"'), form.text.includes('Sent.')]).toEqual([true, false])
-    const proof =
-      whose === 'by themselves' ? { password: PASSWORD } : { new_password: 'nine green bears run' }
+    const proof = whose === 'their own' ? { password: PASSWORD } : { new_password: 'nine green bears run' }
     const done = await jar.submit(asked.to!, asked.to!, { code, ...proof })
     expect([done.status, done.to, await isConfirmed(email)]).toEqual([303, '/signin?done=confirmed', 1])
   })
