@@ -183,7 +183,6 @@ async function makeAdmin(resources: Resources, user: User, wanted: NewAdmin): Pr
         ...(setsPassword && {
           endsSessions: { reason: 'password_changed' },
           endsKeys: true,
-          forgetsDevices: true,
         }),
         ...(setsPassword && isUnproved && { voids: PURPOSES, voidsWaysIn: true }),
         alsoWrite: (isDone) => [

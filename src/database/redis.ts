@@ -58,7 +58,7 @@ type Command = readonly (string | number)[]
 async function send(url: string, token: string, kind: Kind, command: Command): Promise<unknown> {
   const answer = await fetch(url, {
     method: 'POST',
-    headers: { authorization: `Bearer ${token}` },
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
     body: JSON.stringify(command),
     redirect: 'manual',
     signal: AbortSignal.timeout(TIMEOUT_MS[kind]),

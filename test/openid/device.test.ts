@@ -214,6 +214,29 @@ describe('The user who enters it is always asked', () => {
     expect((await poll(begun)).status).toBe(200)
   })
 
+  test('and a refusal whose answer from the database was lost is still one', async () => {
+    const begun = await begin()
+    const browser = await openBrowser(api, await somebody())
+    const { text } = await type(browser, begun.user_code)
+    await own.behave('libsql', { mode: 'reset-after', next: 1, only: 'update \\"oauth_device_codes' })
+    expect((await decide(browser, text, 'deny')).headers.get('location')).toBe('/device?done=denied')
+    expect(await poll(begun)).toMatchObject({ status: 400, error: 'access_denied' })
+  })
+
+  test.each(['allow', 'deny'])('and whoever is signed out meanwhile decides nothing: %s', async (decision) => {
+    const begun = await begin()
+    const ada = await somebody()
+    const browser = await openBrowser(api, ada)
+    const { text } = await type(browser, begun.user_code)
+    const { result, wasHeld } = await own.between(
+      () => decide(browser, text, decision),
+      () => api.sql('UPDATE sessions SET revoked_at = 1 WHERE user_id = ?', [ada.id]),
+      { only: 'update \\"oauth_device_codes' },
+    )
+    expect([wasHeld, result.status]).toEqual([true, 401])
+    expect((await poll(begun)).error).toBe('authorization_pending')
+  })
+
   test('and asked again if it is more than the page showed', async () => {
     const begun = await begin()
     const browser = await openBrowser(api, await somebody())

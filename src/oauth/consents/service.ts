@@ -75,7 +75,8 @@ export function consenting(
         .update(oauthGrants)
         .set({ scopes: merged, updated_at, ...(document !== undefined && { document }) })
         .where(and(isThis, isDone)),
-      verdict: sql<{ is_done: 0 | 1; has_room: 0 | 1 }>`SELECT ${isDone} AS is_done,
+      verdict: sql<Record<'is_done' | 'is_live' | 'has_room', 0 | 1>>`SELECT ${isDone} AS is_done,
+        ${tokenIsLive(actor, now)} AS is_live,
         ${document === undefined ? sql`1` : hasRoom(actor.sub, client.id)} AS has_room`,
     },
   }

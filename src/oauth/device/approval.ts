@@ -8,6 +8,7 @@ import { build, type Statement } from '../../database/statements.ts'
 import { Refusal } from '../../http/problem.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
 import type { SignedIn } from '../../sessions/cookie-lookup.ts'
+import { invalidToken } from '../../sessions/errors.ts'
 import { whileDoubting } from '../../sessions/near.ts'
 import { tokenIsLive } from '../../sessions/revocation.ts'
 import { openUserCodeTry } from '../../throttle/user-codes.ts'
@@ -154,20 +155,35 @@ export async function approveDevice(
       isDone,
     ),
   )
-  if (!verdict[0]!.is_done) throw deviceOver()
+  assertDone(verdict)
 }
 
 /** The origin is kept only until the decision, so that it can be shown. */
 const DECIDED = { ip: null, user_agent: null, country: null } as const
 
-/** Refuses, and the device is told so. Throws 409 `device_over`. */
-export async function refuseDevice({ db, now }: Resources, actor: Claims, device: DeviceRow): Promise<void> {
-  const { refused } = await db.writeBatch({
-    refused: build
+/** Refuses, and the device is told so. Throws 401 `invalid_token`; 409 `device_over`. */
+export async function refuseDevice({ db, now }: Resources, actor: Claims, { id }: DeviceRow): Promise<void> {
+  const isIt = eq(oauthDeviceCodes.id, id)
+  const isLive = tokenIsLive(actor, now)
+  const isRefused = and(isIt, isNull(oauthDeviceCodes.user_id), eq(oauthDeviceCodes.decided_at, now))
+  const { verdict } = await db.writeBatch({
+    refusal: build
       .update(oauthDeviceCodes)
       .set({ ...DECIDED, decided_at: now })
-      .where(and(eq(oauthDeviceCodes.id, device.id), isUndecided(now), tokenIsLive(actor, now)))
-      .returning({ id: oauthDeviceCodes.id }),
+      .where(and(isIt, isUndecided(now), isLive)),
+    // A query, as the first answer may have been lost.
+    verdict: sql<Verdict>`SELECT EXISTS ${build.select({ id: oauthDeviceCodes.id }).from(oauthDeviceCodes).where(isRefused)} AS is_done,
+      ${isLive} AS is_live`,
   })
-  if (refused.length === 0) throw deviceOver()
+  assertDone(verdict)
+}
+
+interface Verdict {
+  is_done: 0 | 1
+  is_live: 0 | 1
+}
+
+function assertDone([verdict]: Verdict[]): void {
+  if (verdict?.is_done) return
+  throw verdict?.is_live ? deviceOver() : invalidToken(new Refusal('meanwhile'))
 }

@@ -280,7 +280,7 @@ export function purging(acting: Acting): Decision {
 }
 
 /**
- * Restores a soft-deleted user as they were, without their sessions. Needs a recent login, and the user is
+ * Restores a soft-deleted user, without their sessions and keys. Needs a recent login, and the user is
  * told. An account that has since taken their proved address without proving it gives way; otherwise 409
  * `email_taken`.
  *

@@ -22,7 +22,8 @@ export const userStateRoutes = new Hono<AppEnv>()
       id: 'restoreUser',
       tag,
       summary: 'Bring a soft-deleted user back',
-      description: 'As they were, but without sessions. Needs a recent login; they are told by mail.',
+      description:
+        'Without sessions and keys; with `earlier_email`, without the password too. Needs a recent login; they are told.',
       ...ANSWER,
       problems: [...MANAGING_PROBLEMS, reauthenticationRequired, errors.emailTaken, errors.noEarlierEmail],
     }),
