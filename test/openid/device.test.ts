@@ -223,19 +223,22 @@ describe('The user who enters it is always asked', () => {
     expect(await poll(begun)).toMatchObject({ status: 400, error: 'access_denied' })
   })
 
-  test.each(['allow', 'deny'])('and whoever is signed out meanwhile decides nothing: %s', async (decision) => {
-    const begun = await begin()
-    const ada = await somebody()
-    const browser = await openBrowser(api, ada)
-    const { text } = await type(browser, begun.user_code)
-    const { result, wasHeld } = await own.between(
-      () => decide(browser, text, decision),
-      () => api.sql('UPDATE sessions SET revoked_at = 1 WHERE user_id = ?', [ada.id]),
-      { only: 'update \\"oauth_device_codes' },
-    )
-    expect([wasHeld, result.status]).toEqual([true, 401])
-    expect((await poll(begun)).error).toBe('authorization_pending')
-  })
+  test.each(['allow', 'deny'])(
+    'and whoever is signed out meanwhile decides nothing: %s',
+    async (decision) => {
+      const begun = await begin()
+      const ada = await somebody()
+      const browser = await openBrowser(api, ada)
+      const { text } = await type(browser, begun.user_code)
+      const { result, wasHeld } = await own.between(
+        () => decide(browser, text, decision),
+        () => api.sql('UPDATE sessions SET revoked_at = 1 WHERE user_id = ?', [ada.id]),
+        { only: 'update \\"oauth_device_codes' },
+      )
+      expect([wasHeld, result.status]).toEqual([true, 401])
+      expect((await poll(begun)).error).toBe('authorization_pending')
+    },
+  )
 
   test('and asked again if it is more than the page showed', async () => {
     const begun = await begin()
