@@ -68,7 +68,7 @@ export async function readCredentials(
     return { claims: await verifyOwnToken(c, options) }
   const cookie = readSessionCookie(c, config.keys.session_cookie, now)
   if (!cookie) throw invalidToken(new Refusal('form'))
-  if (!isRead(c)) assertMayWrite(c)
+  if (!isRead(c)) assertMayComeByCookie(c)
   return { claims: toClaims(cookie), cookie }
 }
 
@@ -78,7 +78,7 @@ export const isRead = (c: Context) => ['GET', 'HEAD'].includes(c.req.method)
  * A browser attaches the cookie to requests of any page. So a write must come from an allowed origin, and a
  * body must be of a type that no form can send.
  */
-function assertMayWrite(c: Context): void {
+function assertMayComeByCookie(c: Context): void {
   const { ISSUER, COOKIE_ORIGINS } = (c.var as Resources).config
   if (!comesFrom(c, [ISSUER, ...COOKIE_ORIGINS])) throw originNotAllowed()
   const type = c.req.header('content-type')

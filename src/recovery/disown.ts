@@ -164,14 +164,14 @@ function hadAccount(
   token: OneTimeToken,
   user: User,
 ): SQL {
-  const addedAt = timeOfId(token.id)
+  const timeAdded = timeOfId(token.id)
   const device = openDeviceToken(config, device_token, now)
   // Other disownings since then made all devices strangers, but an older device is still the owner's.
   const disownings = sql`(SELECT count(*) FROM ${activityLogs} WHERE ${activityLogs.user_id} = ${user.id}
     AND ${activityLogs.action} IN ('session.ended', 'sessions.ended', 'factor.removed', 'identity.unlinked')
     AND ${activityLogs.id} > ${token.id} AND ${activityLogs.details} ->> '$.reason' = 'disowned')`
   const isOlderDevice =
-    device && (device.knownSince ?? addedAt) < addedAt
+    device && (device.knownSince ?? timeAdded) < timeAdded
       ? sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${user.id} AND ${knowsDevice(device, disownings)})`
       : sql`0`
   // A password that was set by a reset only proves the mailbox.

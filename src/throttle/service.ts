@@ -35,8 +35,6 @@ import {
 import { throttles } from './models.ts'
 import { networkOf, rangeOf } from './networks.ts'
 
-export { networkOf } from './networks.ts'
-
 /** What the queries of an attempt return. */
 interface Counted {
   known: { is_known: 0 | 1 }[]

@@ -19,7 +19,7 @@ import { doneMessage, type Outcome, submit } from '../../pages/submit.ts'
 import { keepFormerIn } from '../secret.tsx'
 import { byFieldOf, isKind, readChange, readNew } from './input.ts'
 import { AppPage, AppSecretPage, AppsPage, NewAppPage } from './pages.tsx'
-import { findApp, readApps } from './queries.ts'
+import { readApp, readApps } from './queries.ts'
 
 const ours = form(sessionOf)
 const PATH = '/admin/apps'
@@ -39,7 +39,7 @@ const newPage = async (c: Context<PageEnv>, { errors, ...outcome }: Outcome = {}
 const appPage = async (c: Context<PageEnv>, { errors, values, ...outcome }: Outcome = {}, status = 200) => {
   const id = c.req.param('id')!
   const [{ row, ...found }, { data: owed }, { view, viewer }] = await Promise.all([
-    findApp(c.var, id),
+    readApp(c.var, id),
     listOwed(c.var, id, { limit: OWED_SHOWN }),
     c.var.signedIn(),
   ])

@@ -33,7 +33,7 @@ export async function readApps(acting: Acting, asked: { limit: number; cursor?: 
  * One app, who created it, and whether the person who answers for it still may, in one trip. Throws 404
  * `client_not_found`.
  */
-export async function findApp({ db, now }: Acting, id: string) {
+export async function readApp({ db, now }: Acting, id: string) {
   const owner = sql`(SELECT owner_id FROM ${oauthClients} WHERE id = ${id})`
   const { client, people } = await db.read({
     client: selectClient(id),
