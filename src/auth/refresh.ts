@@ -12,7 +12,7 @@ import { type Session, sessions } from '../sessions/models.ts'
 import { whileDoubting } from '../sessions/near.ts'
 import { openRefreshToken, ROTATIONS_PAST_COPIES } from '../sessions/refresh-tokens.ts'
 import { endAppSessions, revokeSessions } from '../sessions/service.ts'
-import { assertWithin } from '../throttle/limits.ts'
+import { assertWithin, PER_MINUTE } from '../throttle/limits.ts'
 import { networkOf } from '../throttle/networks.ts'
 import { userIsActive, users } from '../users/models.ts'
 import type { Tokens } from './schemas.ts'
@@ -122,7 +122,8 @@ function wasJustSetAside(
 ): boolean {
   const ahead = session.counter - token.counter
   // Less than all, by the refreshes while the password was checked.
-  const isByPassword = ahead > ROTATIONS_PAST_COPIES / 2 && ahead <= ROTATIONS_PAST_COPIES
+  const least = ROTATIONS_PAST_COPIES - PER_MINUTE.RATE_LIMIT_REFRESHES
+  const isByPassword = ahead >= least && ahead <= ROTATIONS_PAST_COPIES
   return isByPassword && isInGrace(config, session)
 }
 

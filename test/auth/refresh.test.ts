@@ -62,6 +62,14 @@ test('RT3: after the grace a reused token ends the session, and repeats do not e
   expect(await codeOf(refresh(ada.refreshToken))).toBe('session_revoked')
 })
 
+test('RT3: a token that is hundreds of rotations old ends the session, even right after the last one', async () => {
+  const ada = await api.actor()
+  await refresh(ada.refreshToken)
+  await api.sql('UPDATE sessions SET counter = 700 WHERE user_id = ?', [ada.id])
+  expect(await codeOf(refresh(ada.refreshToken))).toBe('session_revoked')
+  expect((await api.historyOf(ada.id)).at(-1)).toBe('session.reuse_detected')
+})
+
 describe('RT4: a repeat within the grace', () => {
   const HOME = { ip: '10.1.1.1', headers: { 'user-agent': 'Owner/1' } }
   const from = (refresh_token: string, options: object = {}) =>
