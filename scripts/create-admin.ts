@@ -131,7 +131,7 @@ async function insertAdmin(
   resources: Resources,
   input: { email: string; name: string; password: string },
 ): Promise<User | undefined> {
-  const row = await makeUserRow(resources, { ...input, role: 'admin' }, resources.now)
+  const row = await makeUserRow(resources, { ...input, role: 'admin' }, true)
   const isFree = sql`NOT ${emailIsTaken(row.email_normalized)}`
   const creation = insertUser(resources, row, isFree, { action: 'user.created', actorId: null })
   try {

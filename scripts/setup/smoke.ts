@@ -55,7 +55,7 @@ export const smokeTest = (env: object, issuer: string): Promise<string[]> =>
 async function insertSomebody(resources: Resources, password: string) {
   const { TERMS_VERSION: terms_version } = resources.config
   const input = { email: EMAIL, name: 'Setup', password, role: 'user', terms_version } as const
-  const row = await makeUserRow(resources, input, resources.now)
+  const row = await makeUserRow(resources, input, true)
   const creation = insertUser(resources, row, sql`1`, { action: 'user.created', actorId: null })
   await resources.db.writeBatch({ ...creation.statements }, creation.isDone)
 }

@@ -69,17 +69,20 @@ const standingOf = (id: string | SQL, now: number) => {
  * @throws 400 `invalid_link`; 409 `email_taken`; 422 for a weak password.
  */
 export async function acceptInvitation(resources: Resources, input: AcceptInvitation): Promise<User> {
-  const { db, now } = resources
+  const { db } = resources
   const { token, subject: invitation } = await requireToken(
     resources,
     'accept_invitation',
     input,
-    (id) => sql<Invitation & Standing>`SELECT *, ${standingOf(id, now)} FROM ${invitations} WHERE id = ${id}`,
+    (id) =>
+      sql<
+        Invitation & Standing
+      >`SELECT *, ${standingOf(id, resources.now)} FROM ${invitations} WHERE id = ${id}`,
   )
   if (!invitation.inviter_stands || invitation.is_taken) {
     // Refused before the hash, unless only a lagging replica says so.
     const { standing } = await db.readPrimary({
-      standing: sql<Standing>`SELECT ${standingOf(invitation.id, now)}`,
+      standing: sql<Standing>`SELECT ${standingOf(invitation.id, resources.now)}`,
     })
     if (!standing[0]!.inviter_stands) throw invalidLink(new Refusal('inviter'))
     if (standing[0]!.is_taken) throw emailTaken()
@@ -93,8 +96,10 @@ export async function acceptInvitation(resources: Resources, input: AcceptInvita
       role: invitation.role,
       terms_version: input.terms_version,
     },
-    now,
+    true,
   )
+  // As late as the row: hashing takes a while.
+  const { now } = resources
   const stands = inviterStands(invitation.id, now)
   const mayAccept = sql`${linkIsLive(token.id)} AND ${stands}
     AND EXISTS (SELECT 1 FROM ${invitations} WHERE ${isPending(invitation.id)})`

@@ -109,7 +109,7 @@ export async function makeUserRow(
     role: Role
     terms_version?: string | undefined
   } & Partial<Given>,
-  emailVerifiedAt: number | null = null,
+  isVerified = false,
 ) {
   const { password, terms_version = null } = input
   if (terms_version !== null) assertTermsOfNow(resources.config, terms_version)
@@ -126,7 +126,7 @@ export async function makeUserRow(
     status: 'active',
     disabled_reason: null,
     disabled_until: null,
-    email_verified_at: emailVerifiedAt,
+    email_verified_at: isVerified ? now : null,
     version: 1,
     token_epoch: 0,
     failed_logins: 0,

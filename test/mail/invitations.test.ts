@@ -31,6 +31,8 @@ test('Somebody is invited, accepts by the link of the mail, and logs in as what 
   const accepted = await accept({ token: (await linkFor(email)).token, password: PASSWORD })
   expect(accepted.status).toBe(201)
   expect(accepted.body).toMatchObject({ email, name: 'Grace', role: 'manager', email_verified: true })
+  const times = 'SELECT email_verified_at - created_at AS apart FROM users WHERE email = ?'
+  expect(await api.sql(times, [email])).toEqual([{ apart: 0 }])
   await api.logIn({ email, password: PASSWORD })
   expect(await api.historyOf(accepted.body.id as string)).toEqual(['invitation.accepted', 'session.started'])
   const list = await api.send<{ data: Invitation[] }>('GET', '/v1/invitations?limit=1', {

@@ -92,7 +92,7 @@ export async function join(resources: Resources, joining: Joining, by: JoiningBy
   if (by.isChallenged) await assertHuman(resources, joining)
   const { email, name, terms_version } = joining
   const row = {
-    ...(await makeUserRow(resources, { email, name, terms_version, role: 'user' }, now)),
+    ...(await makeUserRow(resources, { email, name, terms_version, role: 'user' }, true)),
     id: joining.userId,
   }
   const isTaken = emailIsProved(row.email_normalized)

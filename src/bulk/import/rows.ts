@@ -41,7 +41,7 @@ async function makeRow(
   const { now } = resources
   const { factors: _, ...input } = user
   const name = input.name ?? input.email.split('@')[0]!
-  const row = await makeUserRow(resources, { ...input, name }, email_verified ? now : null)
+  const row = await makeUserRow(resources, { ...input, name }, email_verified)
   const madeAt = created_at ?? now
   // The id contains the time, which lists sort by.
   const id = uuidv7({ msecs: madeAt })
