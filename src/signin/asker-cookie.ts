@@ -1,7 +1,9 @@
 import type { Context } from 'hono'
 import { getCookie, setCookie } from 'hono/cookie'
+import type { Resources } from '../context.ts'
 import type { Purpose } from '../links/models.ts'
 import type { Proof } from '../links/schemas.ts'
+import { openSignupToken } from '../links/signup-tokens.ts'
 import { DAY_MS } from '../values/durations.ts'
 import { type Continuation, paramsOf, readContinuation } from './targets.ts'
 
@@ -40,8 +42,12 @@ export function rememberSignup(c: Context, signupToken: string, requestToken: st
  * it did neither.
  */
 export function askerOf(c: Context, purpose: Purpose): Pick<Proof, 'request_token' | 'signup_token'> {
-  const request_token = getCookie(c, nameOf(purpose))
-  const signup_token = purpose === 'verify_email' ? getCookie(c, SIGNED_UP) : undefined
+  const { config, now } = c.var as Resources
+  const asked = getCookie(c, nameOf(purpose))
+  // Earlier versions left a sign-up's own token there.
+  const isOfSignup = openSignupToken(config, asked, now) !== undefined
+  const request_token = isOfSignup ? undefined : asked
+  const signup_token = isOfSignup ? asked : purpose === 'verify_email' ? getCookie(c, SIGNED_UP) : undefined
   return { ...(request_token && { request_token }), ...(signup_token && { signup_token }) }
 }
 
