@@ -210,6 +210,17 @@ test('MF6, HX8: "this was not me", followed a second time, ends a session that h
   expect(await api.sql(open, [ada.id])).toEqual([])
 })
 
+test('HX8: an authenticator is told of the passkey that it has just made, so that it keeps it', async () => {
+  const ada = await api.person({ email_verified_at: 1 })
+  const { token } = await api.signIn(ada)
+  await own.whileLagging(async () => {
+    const { id } = await addPasskey(api, ada)
+    const { body } = await as(token, 'POST', '/v1/auth/passkeys/options')
+    const { excludeCredentials } = body.options as { excludeCredentials: { id: string }[] }
+    expect(excludeCredentials.map((one) => one.id)).toEqual([id])
+  })
+})
+
 test('HX8: a device whose code was typed as soon as it was shown is allowed', async () => {
   const app = await addApp(api, { grants: [DEVICE_CODE], redirect_uris: [], type: 'public' })
   const browser = await openBrowser(api, await api.person({ email_verified_at: 1 }))
@@ -224,17 +235,22 @@ test('HX8: a device whose code was typed as soon as it was shown is allowed', as
   })
 })
 
-test('HX8: whoever has just connected a provider enters by it, and is not asked to join', async () => {
-  const ada = await api.person({ email_verified_at: 1 })
-  const jar = newJar(openApi({ ...withProviders(), ...own.bindings }))
-  const sub = crypto.randomUUID()
-  await own.whileLagging(async () => {
-    await api.sql(
-      "INSERT INTO identities (id, provider, subject, user_id, created_at) VALUES (?, 'corp', ?, ?, 1)",
-      [crypto.randomUUID(), sub, ada.id],
-    )
-    const email = `${crypto.randomUUID()}@people.test`
-    await comeFrom(jar, 'corp', { sub, email, email_verified: true })
-    expect(isSignedIn(jar)).toBe(true)
-  })
-})
+test.each([
+  ['another', () => `${crypto.randomUUID()}@fjord.test`],
+  ['the same', (own: string) => own],
+])(
+  'HX8: whoever has just connected a provider enters by it, if it knows them by %s address',
+  async (_, emailThere) => {
+    const ada = await api.person({ email: `${crypto.randomUUID()}@fjord.test`, email_verified_at: 1 })
+    const jar = newJar(openApi({ ...withProviders(), ...own.bindings }))
+    const sub = crypto.randomUUID()
+    await own.whileLagging(async () => {
+      await api.sql(
+        "INSERT INTO identities (id, provider, subject, user_id, created_at) VALUES (?, 'corp', ?, ?, 1)",
+        [crypto.randomUUID(), sub, ada.id],
+      )
+      await comeFrom(jar, 'corp', { sub, email: emailThere(ada.email), email_verified: true })
+      expect(isSignedIn(jar)).toBe(true)
+    })
+  },
+)

@@ -3,7 +3,6 @@ import { v7 as uuidv7 } from 'uuid'
 import { type Amr, owesFactor } from '../access/assurance.ts'
 import { canStillSignIn } from '../access/can-sign-in.ts'
 import { factorEnrolmentRequired } from '../access/errors.ts'
-import { requireRecentLogin } from '../access/guards.ts'
 import { record } from '../activity/service.ts'
 import type { IdentityProvider } from '../config/providers.ts'
 import type { Resources } from '../context.ts'
@@ -85,7 +84,8 @@ export const identityIsFree = (identity: Identity): SQL =>
 export const identityIsOf = (id: string, userId: string): SQL =>
   sql`EXISTS (SELECT 1 FROM ${identities} WHERE id = ${id} AND user_id = ${userId})`
 
-const insertIdentity = ({ now }: Pick<Resources, 'now'>, identity: Identity, isDone: SQL) =>
+/** Connects an identity: as any addition does, it counts as later than an undo that is already there. */
+export const insertIdentity = ({ now }: Pick<Resources, 'now'>, identity: Identity, isDone: SQL) =>
   insertWhere(identities, { ...identity, created_at: addedAt(identity.user_id, now) }, isDone)
 
 /** Connects an identity as soon as its account exists, or as its address is proved. */
@@ -161,7 +161,6 @@ export async function linkIdentity(
  */
 export async function unlinkIdentity(resources: Resources, actor: Claims, id: string): Promise<void> {
   const { config, db, now } = resources
-  requireRecentLogin(actor, now)
   const isThis = and(eq(identities.id, id), eq(identities.user_id, actor.sub))!
   const [{ user, amr }, { found }] = await Promise.all([
     readOwn(resources, actor),

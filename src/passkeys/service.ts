@@ -44,7 +44,8 @@ export async function beginPasskey(resources: Resources, actor: Claims): Promise
   const { config, db } = resources
   const [{ user, state }, { known }] = await Promise.all([
     readOwn(resources, actor),
-    db.read({ known: build.select().from(passkeys).where(eq(passkeys.user_id, actor.sub)) }),
+    // From the primary: an authenticator that is not told of the passkey it has just made overwrites it.
+    db.readPrimary({ known: build.select().from(passkeys).where(eq(passkeys.user_id, actor.sub)) }),
   ])
   if (state.passkeys >= MAX_PASSKEYS) throw tooManyPasskeys()
   const challenge_id = makeChallenge(config, { kind: 'enrol', userId: actor.sub, about: actor.sid })

@@ -4,9 +4,9 @@ import { authorize, begin } from '../openid/support.ts'
 import { type Actor, type Api, linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { softwarePasskey } from '../support/authenticator.ts'
 import { addPasskey, addRecoveryCodes, codeOf } from '../support/factors.ts'
-import { comingFrom, newJar, placeIn, withProviders } from '../support/identities.ts'
+import { comingFrom, goTo, newJar, placeIn, withProviders } from '../support/identities.ts'
 import { addKey } from '../support/keys.ts'
-import { addApp } from '../support/oauth.ts'
+import { addApp, letApp } from '../support/oauth.ts'
 import { openBrowser } from '../support/pages.ts'
 import { upstreams } from '../support/upstreams.ts'
 
@@ -167,6 +167,16 @@ describe('SE2: an undo removes what was being added while the change was asked f
       },
     ],
     [
+      'an identity that its provider is trusted to connect',
+      'identities',
+      async (ada, by) => {
+        const jar = newJar(by)
+        const { back } = await goTo(jar, 'trusted')
+        const place = back({ claims: { sub: crypto.randomUUID(), email: ada.email, email_verified: true } })
+        return ['identity.linked', () => jar.open(place)]
+      },
+    ],
+    [
       'a consent',
       'oauth_grants',
       async (ada, by) => {
@@ -178,7 +188,7 @@ describe('SE2: an undo removes what was being added while the change was asked f
   ]
 
   test.each(ADDITIONS)('%s', async (_what, table, add) => {
-    const ada = await verified()
+    const ada = await api.actor({ email: `${crypto.randomUUID()}@fjord.test`, email_verified_at: 1 })
     const own = upstreams()
     const [action, request] = await add(ada, openApi({ ...withProviders(), ...own.bindings }))
     if (table !== 'identities') await addPasskey(api, ada)
@@ -192,6 +202,23 @@ describe('SE2: an undo removes what was being added while the change was asked f
     const { token } = notices.map(linkIn).find(({ url }) => url.pathname.includes('undo_email_change'))!
     expect(await undo(token)).toBe(204)
     expect(await theirs()).toBe(table === 'passkeys' ? before : 0)
+  })
+
+  test('or a consent that was given since, even if a Worker whose clock is behind withdraws part of it', async () => {
+    const ada = await verified()
+    await ask(ada, newAddress())
+    const { token } = await newest(ada.email)
+    const { grantId } = await letApp(api, ada, { scope: 'openid profile' })
+    const ahead = Date.now() + 60_000
+    await api.sql('UPDATE one_time_tokens SET created_at = ? WHERE subject_id = ?', [ahead, ada.id])
+    await api.sql('UPDATE oauth_grants SET updated_at = ? WHERE id = ?', [ahead, grantId])
+    const kept = await api.send('PATCH', `/v1/auth/grants/${grantId}`, {
+      token: ada.token,
+      body: { scopes: ['openid'] },
+    })
+    expect(kept.body).toMatchObject({ scopes: ['openid'], updated_at: new Date(ahead).toISOString() })
+    expect(await undo(token)).toBe(204)
+    expect(await api.sql('SELECT * FROM oauth_grants WHERE id = ?', [grantId])).toEqual([])
   })
 
   test('or its own link does, if that is followed first', async () => {

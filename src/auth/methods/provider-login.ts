@@ -2,7 +2,7 @@ import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
 import { spendOnce } from '../../challenges/service.ts'
 import type { IdentityProvider } from '../../config/providers.ts'
 import type { Resources } from '../../context.ts'
-import { build, insertWhere, rowExists } from '../../database/statements.ts'
+import { build, rowExists } from '../../database/statements.ts'
 import { accountHasFactor, hasFactor, NO_FACTORS } from '../../factors/state.ts'
 import { Refusal } from '../../http/problem.ts'
 import { invalidCallback } from '../../identities/errors.ts'
@@ -13,6 +13,7 @@ import {
   identityIsFree,
   identityIsOf,
   identityIsUnclaimed,
+  insertIdentity,
   newIdentity,
 } from '../../identities/service.ts'
 import { enqueueNotice } from '../../mail/outbox.ts'
@@ -68,9 +69,9 @@ export async function enterByProvider(
     identity: build.select({ id: identities.id }).from(identities).where(isThis),
   }
   const read = await db.read(asked)
-  const isNobody = !isThere(read.byIdentity[0]!) && !isThere(read.byAddress[0]!)
-  // Whoever has just joined or connected this identity must not be asked to join.
-  const { byIdentity, byAddress, identity: found } = isNobody ? await db.readPrimary(asked) : read
+  const isUnknown = !isThere(read.byIdentity[0]!)
+  // Whoever has just joined or connected this identity must not be asked to do so.
+  const { byIdentity, byAddress, identity: found } = isUnknown ? await db.readPrimary(asked) : read
   const [known, addressee] = [byIdentity[0]!, byAddress[0]!]
   if (isThere(known)) {
     if (known.deleted_at !== null) throw accountDeleted()
@@ -161,7 +162,7 @@ const linkTrusted = (resources: Resources, by: Authority, user: User, identity: 
     leavesUser: true,
     reliesOn: isSamePerson(user),
     endsSessions: { reason: 'factors_changed' },
-    alsoWrite: (isDone) => [insertWhere(identities, identity, isDone)],
+    alsoWrite: (isDone) => [insertIdentity(resources, identity, isDone)],
     mails: (isDone) => [
       enqueueNotice(resources, 'identity_added', user, isDone, { about: `identity.${identity.id}` }),
     ],

@@ -205,7 +205,10 @@ export async function withdrawConsent(
         change: [
           isAll
             ? build.delete(oauthGrants).where(and(isTheirs, isDone))
-            : build.update(oauthGrants).set({ scopes: left, updated_at: now }).where(and(isTheirs, isDone)),
+            : build
+                .update(oauthGrants)
+                .set({ scopes: left, updated_at: addedAt(actor.sub, now) })
+                .where(and(isTheirs, isDone)),
         ],
         sessions:
           !endsAll && kept.includes('offline_access')
@@ -220,10 +223,13 @@ export async function withdrawConsent(
     ),
   )
   if (owed[0]!.is_owed) resources.afterwards(resources.deliverOwed())
-  if (verdict[0]!.is_done)
-    return { ...grant, scopes: grant.scopes.filter((scope) => kept.includes(scope)), updated_at: toTime(now) }
-  if (!row[0]) throw grantNotFound()
+  const isDoneNow = verdict[0]!.is_done === 1
+  if (!row[0]) {
+    if (isDoneNow) return { ...grant, scopes: [], updated_at: toTime(now) }
+    throw grantNotFound()
+  }
   const current = toGrant(row[0])
+  if (isDoneNow) return current
   if (!kept.every((scope) => current.scopes.includes(scope))) throw scopeNotGranted()
   if (current.scopes.length > kept.length) throw invalidToken(new Refusal('meanwhile'))
   return current
