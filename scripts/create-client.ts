@@ -53,7 +53,7 @@ export async function letScripts(resources: Resources, isDryRun = false): Promis
     scopes,
     first_party: true,
   })
-  if (!isDryRun) await makeClient(resources, bySystem, input, SCRIPTS_CLIENT_ID)
+  if (!isDryRun) await makeClient(resources, bySystem, input, { fixedId: SCRIPTS_CLIENT_ID })
   return 'added'
 }
 

@@ -33,7 +33,12 @@ type OwedMail = OutboxMail & { action: string | null; details: ArrayBuffer | nul
 
 const ofEvent = (what: SQL) => sql`(SELECT ${what} FROM ${activityLogs} WHERE id = ${outbox.event_id})`
 /** Events that share a kind of mail. */
-const TOLD_APART = ['webhook.secret_rotated', 'webhook.retried'] as const
+const TOLD_APART = [
+  'webhook.secret_rotated',
+  'webhook.retried',
+  'client.created',
+  'client.secret_rotated',
+] as const
 const named = {
   // Only these actions: a row that was written past us may hold something that is not text.
   action: sql<

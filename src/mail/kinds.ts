@@ -87,6 +87,7 @@ export const KINDS = {
   account_restored: { purpose: null, page: '/forgot', ...NOTICE },
   account_closed: { purpose: 'reopen_account', ...NOTICE, isAsked: true },
   account_locked: { purpose: 'unlock_account', ...NOTICE },
+  service_changed: { purpose: null, page: '/admin/apps', ...NOTICE },
   webhook_added: { purpose: null, page: '/admin/webhooks', ...NOTICE },
   webhook_changed: { purpose: null, page: '/admin/webhooks', ...NOTICE },
   webhook_removed: { purpose: null, page: '/admin/webhooks', ...NOTICE },

@@ -170,13 +170,13 @@ export function openNotices(resources: Resources, kind: MailKind, by: string, wh
 }
 
 /**
- * The same for factors or keys that a session adds, and for its changes of webhooks. A way into an account is
+ * The same for factors or keys that a session adds, and for its changes of services and webhooks. A way into an account is
  * never added unreported, so beyond the limit it is not added: `mayAdd` is a condition of the change, and
  * `spent` is for a read before it and for `assertMayAdd`, which throws 429 `too_many_attempts`.
  */
 export function openAddedNotices(
   resources: Resources,
-  what: 'factors added' | 'keys made' | 'webhooks changed',
+  what: 'factors added' | 'keys made' | 'services changed' | 'webhooks changed',
   sessionId: string,
   userId: string,
 ) {

@@ -23,7 +23,8 @@ import {
   readAuthorizeRequest,
   readReturn,
 } from './authorize-request.ts'
-import { clientWithPrimaryFallback, selectClient } from './clients/service.ts'
+import { clientWithPrimaryFallback } from './clients/listing.ts'
+import { selectClient } from './clients/service.ts'
 import { makeCode } from './codes.ts'
 import { clientOf, isAllowedClient } from './documents/document.ts'
 import { readClientDocument } from './documents/published.ts'

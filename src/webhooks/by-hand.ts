@@ -10,14 +10,14 @@ import { openNotices } from '../mail/limits.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { byActor } from '../users/change.ts'
-import { selectAdminsToTell } from '../users/managing/notices.ts'
+import { selectAdminsToTell, tellAll } from '../users/managing/notices.ts'
 import { post, rest } from './delivery.ts'
 import { deliveryNotFound, webhookNotFound } from './errors.ts'
 import { selectWebhook } from './listing.ts'
 import { listedColumns, webhookDeliveries } from './models.ts'
 import { type Claimed, mayBeOver, noteByHand, selectWithHook } from './protocol.ts'
 import { type Delivery, Sequence, toDelivery } from './schemas.ts'
-import { hostOf, tellAll } from './telling.ts'
+import { hostOf } from './telling.ts'
 
 type Acting = Resources & { actor: Claims }
 

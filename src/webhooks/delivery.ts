@@ -9,7 +9,7 @@ import { build, databaseNow, rowExists } from '../database/statements.ts'
 import { log } from '../http/log.ts'
 import { isAccepted, postToReceiver } from '../http/outbound.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
-import { selectAdminsToTell } from '../users/managing/notices.ts'
+import { selectAdminsToTell, tellAll } from '../users/managing/notices.ts'
 import { webhooks } from './models.ts'
 import { bodyOf, messageIdOf } from './payload.ts'
 import {
@@ -29,7 +29,7 @@ import {
   selectDueDeliveries,
 } from './protocol.ts'
 import { renewSecrets, secretsOf, signedHeaders } from './secrets.ts'
-import { hostOf, selectMaker, tellAll } from './telling.ts'
+import { hostOf, selectMaker } from './telling.ts'
 
 /** A claimed delivery, and when the claim was requested (epoch ms, our clock). */
 type Ours = Claimed & { askedAt: number }

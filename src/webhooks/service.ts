@@ -13,7 +13,7 @@ import { sendAfterwards } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { byActor } from '../users/change.ts'
 import { writeConflict } from '../users/errors.ts'
-import { selectAdminsToTell } from '../users/managing/notices.ts'
+import { selectAdminsToTell, tellAll } from '../users/managing/notices.ts'
 import { tooManyWebhooks, webhookNotFound } from './errors.ts'
 import { selectWebhook } from './listing.ts'
 import { MAX_WEBHOOKS, type Webhook as WebhookRow, webhooks } from './models.ts'
@@ -27,7 +27,7 @@ import {
   type WebhookWithSecret,
 } from './schemas.ts'
 import { newSecret, sealSecret } from './secrets.ts'
-import { hostOf, tellAll } from './telling.ts'
+import { hostOf } from './telling.ts'
 
 const MAX_ROUNDS = 5
 

@@ -175,6 +175,51 @@ describe('Apps', () => {
     expect([status, body.owner_id, body.scopes]).toEqual([201, admin.id, ['users:read']])
   })
 
+  test('every administrator is told of a service, and of whatever gives it power; twenty times an hour, and then it is refused', async () => {
+    const boss = await api.quickActor({ role: 'admin', email_verified_at: 1 })
+    const told = async () =>
+      (
+        await api.sql(
+          `SELECT event.action FROM outbox JOIN user_activity_logs AS event ON event.id = outbox.event_id
+            WHERE kind = 'service_changed' AND recipient_normalized = ? AND actor_id = ? ORDER BY outbox.id`,
+          [admin.email, boss.id],
+        )
+      ).map(({ action }) => action)
+    const given = { grants: ['client_credentials'], redirect_uris: [], scopes: ['users:read'] }
+    const { body: app } = await create(given, boss.token)
+    const path = `/v1/oauth_clients/${app.client_id}`
+    const change = (body: object, by: Actor = boss) => api.send('PATCH', path, { token: by.token, body })
+    const rotate = () => api.send('POST', `${path}/secret`, { token: boss.token, body: {} })
+    expect(await told()).toEqual(['client.created'])
+    const [mail] = await api.mailsTo(admin.email)
+    expect(mail!.text).toContain(`${boss.email} of Roster has added a service`)
+    expect((await api.mailsTo(boss.email))[0]!.text).toContain('/admin/apps')
+
+    await change({ scopes: ['users:read', 'users:create'] })
+    await rotate()
+    await change({ take_over: true }, admin)
+    await change({ take_over: true })
+    const all = ['client.created', 'client.updated', 'client.secret_rotated', 'client.updated']
+    expect(await told()).toEqual(all)
+    // What gives it nothing is in the history alone, and so is what needs its user's consent.
+    await change({ name: 'Job', scopes: ['users:read'] })
+    await create({}, boss.token)
+    expect(await told()).toEqual(all)
+
+    for (let more = all.length; more < 20; more++) expect((await rotate()).status).toBe(200)
+    const before = await dump(api)
+    const answers = [
+      await rotate(),
+      await change({ scopes: ['users:create'] }),
+      await create(given, boss.token),
+    ]
+    expect(answers.map(({ status, body }) => [status, body.code])).toEqual(
+      Array(3).fill([429, 'too_many_attempts']),
+    )
+    expect(await dump(api)).toEqual(before)
+    expect((await change({ name: 'Its job' })).status).toBe(200)
+  })
+
   test('AK1: all of this needs an administrator with a login of the last ten minutes', async () => {
     const { body: app } = await create()
     const path = `/v1/oauth_clients/${app.client_id}`

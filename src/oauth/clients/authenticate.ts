@@ -17,7 +17,7 @@ import { firstIdAt } from '../../values/ids.ts'
 import { isAllowedClient } from '../documents/document.ts'
 import { invalidClient, oauthError } from '../errors.ts'
 import { ASSERTION_ALGORITHMS, type Client, isByDocument } from '../models.ts'
-import { clientWithPrimaryFallback } from './service.ts'
+import { clientWithPrimaryFallback } from './listing.ts'
 
 /** The form fields that only serve to authenticate the client. */
 export const CREDENTIALS = ['client_secret', 'client_assertion', 'client_assertion_type'] as const

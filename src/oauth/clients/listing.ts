@@ -1,9 +1,12 @@
 import { and, asc, desc, gt, lt } from 'drizzle-orm'
 import type { Resources } from '../../context.ts'
+import { replicaMayMiss } from '../../database/lag.ts'
 import { build } from '../../database/statements.ts'
 import { type List, openPlace, toPage } from '../../http/pagination.ts'
-import { type Client as ClientRow, isOfOurs, oauthClients } from '../models.ts'
+import { timeOfId } from '../../values/ids.ts'
+import { type Client as ClientRow, isByDocument, isOfOurs, oauthClients } from '../models.ts'
 import { type Client, toClient } from './schemas.ts'
+import { selectClient } from './service.ts'
 
 type Asked = { limit: number; cursor?: string | undefined }
 
@@ -36,3 +39,19 @@ export async function listClients(resources: Resources, asked: Asked): Promise<L
   const { rows } = await resources.db.read({ rows: page.rows })
   return page.toList(rows)
 }
+
+/** The app of the scripts has an id without a time, so it is unknown when it was added, or added again. */
+const mayBeNew = (id: string, now: number) => timeOfId(id) === 0 || replicaMayMiss(timeOfId(id), now)
+
+/**
+ * A client as it was read; from the primary if a lagging replica may not have it yet, as a new client is used
+ * at once.
+ */
+export const clientWithPrimaryFallback = async (
+  { db, now }: Pick<Resources, 'db' | 'now'>,
+  row: ClientRow | undefined,
+  id: string,
+): Promise<ClientRow | undefined> =>
+  row || isByDocument(id) || !mayBeNew(id, now)
+    ? row
+    : (await db.readPrimary({ client: selectClient(id) })).client[0]

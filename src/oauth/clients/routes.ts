@@ -5,6 +5,7 @@ import { Hono } from '../../http/hono.ts'
 import { body, operation, query } from '../../http/operation.ts'
 import { answerList, invalidCursor } from '../../http/pagination.ts'
 import { RECENT_LOGIN } from '../../http/problem.ts'
+import { tooManyAttempts } from '../../throttle/errors.ts'
 import { writeConflict } from '../../users/errors.ts'
 import { clientHasNoSecret, clientNotFound, resourceTaken, tooManyClients } from '../errors.ts'
 import { ListOwedLogouts, listOwed, OwedLogoutList, retryOwed } from '../logouts/owed.ts'
@@ -22,6 +23,8 @@ import {
 import { createClient, deleteClient, requireClient, rotateSecret, updateClient } from './service.ts'
 
 const tag = 'clients'
+/** Of changes that administrators are told of. */
+const mayTell = () => tooManyAttempts(60)
 
 /** Under /v1/oauth_clients: for those who manage apps. */
 export const clientRoutes = new Hono<AppEnv>()
@@ -46,9 +49,9 @@ export const clientRoutes = new Hono<AppEnv>()
       id: 'createClient',
       tag,
       summary: 'Add an app, or a service; its secret is shown once',
-      description: `Needs a login in the last ${RECENT_LOGIN}.`,
+      description: `Needs a login in the last ${RECENT_LOGIN}. Every administrator is told by mail of a service, and of whatever gives it power: scopes, a secret, keys, an owner.`,
       responses: { 201: ClientWithSecret },
-      problems: [reauthenticationRequired, tooManyClients, resourceTaken],
+      problems: [reauthenticationRequired, tooManyClients, resourceTaken, mayTell],
     }),
     requirePermission('clients:manage'),
     body(CreateClient),
@@ -75,7 +78,7 @@ export const clientRoutes = new Hono<AppEnv>()
       summary: 'Change an app or service',
       description: 'Its tokens lose at once what it may no longer do. Needs a recent login.',
       responses: { 200: Client },
-      problems: [reauthenticationRequired, clientNotFound, resourceTaken, writeConflict],
+      problems: [reauthenticationRequired, clientNotFound, resourceTaken, writeConflict, mayTell],
     }),
     requirePermission('clients:manage'),
     body(UpdateClient),
@@ -89,7 +92,7 @@ export const clientRoutes = new Hono<AppEnv>()
       summary: 'A new secret for an app or service',
       description: 'Shown once. Needs a recent login.',
       responses: { 200: ClientWithSecret },
-      problems: [reauthenticationRequired, clientNotFound, clientHasNoSecret, writeConflict],
+      problems: [reauthenticationRequired, clientNotFound, clientHasNoSecret, writeConflict, mayTell],
     }),
     requirePermission('clients:manage'),
     body(RotateSecret),

@@ -7,16 +7,16 @@ import { type Action, activityLogs } from '../../activity/models.ts'
 import { record } from '../../activity/service.ts'
 import type { Resources } from '../../context.ts'
 import { digestOf } from '../../crypto/digest.ts'
-import { replicaMayMiss } from '../../database/lag.ts'
 import { build, insertWhere, rowExists, type Statement } from '../../database/statements.ts'
 import { assertCallable } from '../../http/outbound.ts'
 import { versionMismatch } from '../../http/precondition.ts'
 import { invalidInput } from '../../http/problem.ts'
+import { sendAfterwards } from '../../mail/outbox.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
 import { publishDoubts, whileDoubting } from '../../sessions/near.ts'
 import { type Authority, byActor } from '../../users/change.ts'
 import { writeConflict } from '../../users/errors.ts'
-import { timeOfId, toTime } from '../../values/ids.ts'
+import { toTime } from '../../values/ids.ts'
 import { clientHasNoSecret, clientNotFound, resourceTaken, tooManyClients } from '../errors.ts'
 import {
   type Client as ClientRow,
@@ -38,6 +38,7 @@ import {
 } from './schemas.ts'
 import { makeSecret } from './secrets.ts'
 import { assertCoherent, assertElsewhere, columnsOf, hasSecret, settingsOf } from './settings.ts'
+import { givesPower, isService, openTelling, type Telling } from './telling.ts'
 
 export const MAX_CLIENTS = 500
 const MAX_ROUNDS = 5
@@ -64,34 +65,34 @@ const eventOf = (action: Action, by: Authority, row: Pick<ClientRow, 'id' | 'nam
   details: { client_id: row.id, name: row.name },
 })
 
-/** Creates a client in the name of an actor. Throws 403; 409 `too_many_clients`; 422. */
+/** Creates a client in the name of an actor. Throws 403; 409 `too_many_clients`; 422; 429 for a service. */
 export async function createClient(
   resources: Resources & { actor: Claims },
   input: CreateClient,
 ): Promise<ClientWithSecret> {
   requireRecentLogin(resources.actor, resources.now)
   assertMayGive(resources.actor, input.scopes)
-  return makeClient(resources, byActor(resources.actor, resources.now), input)
+  const telling = isService(input) ? await openTelling(resources) : undefined
+  return makeClient(resources, byActor(resources.actor, resources.now), input, { telling })
 }
 
 /**
  * The same under any authority, such as the operator's.
  *
- * @param fixedId an id that is the same each time. The sessions of an app that was removed are still there, and must not
- *   be valid again, so the epoch begins above theirs.
+ * @param more.fixedId an id that is the same each time. The sessions of an app that was removed are still there, and must
+ *   not be valid again, so the epoch begins above theirs.
  */
 export async function makeClient(
   resources: Resources,
   by: Authority,
   input: CreateClient,
-  fixedId?: string,
+  { fixedId, telling }: { fixedId?: string; telling?: Telling | undefined } = {},
 ): Promise<ClientWithSecret> {
   const { db, now } = resources
   const id = fixedId ?? uuidv7()
   const settings = settingsOf(input)
   assertCallable(resources.config, settings.backchannel_logout_uri, LOGOUT_URI)
   assertElsewhere(resources, settings.resources)
-  const isService = settings.grants.includes('client_credentials')
   const secret = hasSecret(settings) ? makeSecret(resources.config, id) : undefined
   const row: ClientRow = {
     id,
@@ -101,7 +102,7 @@ export async function makeClient(
     former_secret_hash: null,
     former_secret_until: null,
     epoch: fixedId === undefined ? 0 : Math.floor(now / 1000),
-    owner_id: isService ? by.actorId : null,
+    owner_id: isService(settings) ? by.actorId : null,
     created_by: by.actorId,
     created_at: now,
     updated_at: now,
@@ -112,17 +113,25 @@ export async function makeClient(
   const isDone = rowExists(activityLogs, event.id)
   const fits = sql`(SELECT count(*) FROM (SELECT 1 FROM ${oauthClients} WHERE ${isOfOurs} LIMIT ${MAX_CLIENTS})) < ${MAX_CLIENTS}`
   const free = areFree(id, settings.resources)
-  const { verdict } = await db.writeBatch(
+  const told = telling?.tell(event, isDone)
+  const mayMake = and(by.holds, fits, free, telling?.mayAdd)!
+  const { verdict, spent } = await db.writeBatch(
     {
-      history: record(resources, event, sql`${by.holds} AND ${fits} AND ${free}`),
+      history: record(resources, event, mayMake),
       client: insertWhere(oauthClients, row, isDone),
+      told: told?.statements ?? [],
+      ...(telling && { spent: telling.spent }),
       verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${free} AS is_free`,
     },
     isDone,
   )
   if (!verdict[0]!.holds) throw by.refused()
   if (!verdict[0]!.is_free) throw resourceTaken()
-  if (!verdict[0]!.is_done) throw tooManyClients()
+  if (!verdict[0]!.is_done) {
+    telling?.assertMayAdd(spent!)
+    throw tooManyClients()
+  }
+  sendAfterwards(resources, ...(told?.mailIds ?? []))
   return { ...toClient(row), ...(secret !== undefined && { client_secret: secret }) }
 }
 
@@ -140,22 +149,6 @@ export async function requireClient(
 
 export const selectClient = (id: string) => build.select().from(oauthClients).where(eq(oauthClients.id, id))
 
-/** The app of the scripts has an id without a time, so it is unknown when it was added, or added again. */
-const mayBeNew = (id: string, now: number) => timeOfId(id) === 0 || replicaMayMiss(timeOfId(id), now)
-
-/**
- * A client as it was read; from the primary if a lagging replica may not have it yet, as a new client is used
- * at once.
- */
-export const clientWithPrimaryFallback = async (
-  { db, now }: Pick<Resources, 'db' | 'now'>,
-  row: ClientRow | undefined,
-  id: string,
-): Promise<ClientRow | undefined> =>
-  row || isByDocument(id) || !mayBeNew(id, now)
-    ? row
-    : (await db.readPrimary({ client: selectClient(id) })).client[0]
-
 interface Verdict {
   is_done: 0 | 1
   holds: 0 | 1
@@ -172,6 +165,8 @@ interface ClientChange {
   /** The resources it is to own. */
   resources?: Settings['resources']
   change: (isThis: SQL) => Statement
+  /** Whether administrators are told: of what a service may do, or who may act as it. */
+  isTold?: boolean
   /** What else goes with it. */
   alsoWrite?: (isDone: SQL) => Statement
 }
@@ -182,7 +177,8 @@ function changeClient(
   decide: (row: ClientRow) => ClientChange | undefined,
 ): Promise<ClientRow | undefined> {
   requireRecentLogin(resources.actor, resources.now)
-  return changeClientBy(resources, byActor(resources.actor, resources.now), id, decide)
+  const by = byActor(resources.actor, resources.now)
+  return changeClientBy(resources, by, id, decide, () => openTelling(resources))
 }
 
 /**
@@ -194,6 +190,7 @@ async function changeClientBy(
   by: Authority,
   id: string,
   decide: (row: ClientRow) => ClientChange | undefined,
+  open?: () => Promise<Telling>,
 ): Promise<ClientRow | undefined> {
   for (let round = 0; round < MAX_ROUNDS; round++) {
     // A lagging replica would only repeat what it has answered before.
@@ -206,23 +203,30 @@ async function changeClientBy(
       await publishDoubts(resources, { clients: [id] })
       return row
     }
-    const { action, change, alsoWrite, resources: owned = [] } = decided
+    const { action, change, alsoWrite, isTold = false, resources: owned = [] } = decided
+    const telling = isTold ? await open?.() : undefined
     const free = areFree(id, owned)
     const event = eventOf(action, by, row)
     const isDone = rowExists(activityLogs, event.id)
     const isAsRead = sql`EXISTS (SELECT 1 FROM ${oauthClients} WHERE id = ${id} AND version = ${row.version})`
+    const told = telling?.tell(event, isDone)
+    const mayChange = and(by.holds, isAsRead, free, telling?.mayAdd)!
     const { verdict, client } = await whileDoubting(resources, { clients: [id] }, () =>
       resources.db.writeBatch(
         {
-          history: record(resources, event, sql`${by.holds} AND ${isAsRead} AND ${free}`),
+          history: record(resources, event, mayChange),
           change: [change(and(eq(oauthClients.id, id), isDone)!), ...(alsoWrite ? [alsoWrite(isDone)] : [])],
+          told: told?.statements ?? [],
           client: selectClient(id),
           verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${free} AS is_free`,
         },
         isDone,
       ),
     )
-    if (verdict[0]!.is_done) return client[0]
+    if (verdict[0]!.is_done) {
+      sendAfterwards(resources, ...(told?.mailIds ?? []))
+      return client[0]
+    }
     if (!verdict[0]!.holds) throw by.refused()
     if (!verdict[0]!.is_free) throw resourceTaken()
   }
@@ -253,12 +257,13 @@ export async function updateClient(
     assertCoherent(settings)
     assertCallable(resources.config, input.backchannel_logout_uri, LOGOUT_URI)
     assertElsewhere(resources, input.resources)
-    const owner = takesOver && settings.grants.includes('client_credentials') ? { owner_id: actor.sub } : {}
+    const owner = takesOver && isService(settings) ? { owner_id: actor.sub } : {}
     const keys = input.jwks ? { secret_by: actor.sub } : {}
     const set = { ...columnsOf(settings), ...owner, ...keys }
     if (isAsStored(current, set)) return undefined
     return {
       action: 'client.updated',
+      isTold: isService(settings) && givesPower(current, settings, set),
       resources: settings.resources,
       change: (isThis) =>
         build
@@ -307,6 +312,7 @@ export async function rotateSecret(
     if (!hasSecret(current)) throw clientHasNoSecret()
     return {
       action: 'client.secret_rotated',
+      isTold: isService(toClient(current)),
       change: (isThis) =>
         build
           .update(oauthClients)

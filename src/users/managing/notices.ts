@@ -1,7 +1,9 @@
 import { notInArray, type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../../context.ts'
-import { openMailRequest, openNotices } from '../../mail/limits.ts'
-import { enqueueAsked, enqueueNotice, type Recipient } from '../../mail/outbox.ts'
+import type { Statement } from '../../database/statements.ts'
+import type { MailKind } from '../../mail/kinds.ts'
+import { type Notices, openMailRequest, openNotices } from '../../mail/limits.ts'
+import { type Event, enqueueAsked, enqueueNotice, type Recipient } from '../../mail/outbox.ts'
 import type { Acting } from '../change.ts'
 import type { AskedFor, OwedMail } from '../consequences.ts'
 import { type User, users } from '../models.ts'
@@ -82,3 +84,28 @@ export const selectAdminsToTell = (exceptIds: readonly string[] = []) =>
   sql<Recipient>`SELECT id, email, email_normalized, email_verified_at FROM ${users}
     WHERE role = 'admin' AND state = 'active' AND email_verified_at IS NOT NULL
       AND ${notInArray(users.id, [...exceptIds])} LIMIT ${MOST_ADMINS_TOLD}`
+
+type ToAdmins = Extract<MailKind, 'service_changed' | `webhook_${string}`>
+
+/**
+ * For the batch of the change: a mail to each recipient that names who did it and where, and the ids of those
+ * mails. `notices` counts them as one.
+ */
+export function tellAll(
+  resources: Resources,
+  kind: ToAdmins,
+  recipients: readonly Recipient[],
+  event: Event,
+  isDone: SQL,
+  notices?: Notices,
+): { statements: Statement[]; mailIds: string[] } {
+  const isTold = notices ? sql`${isDone} AND ${notices.isDue}` : isDone
+  const mails = recipients.map((recipient) => enqueueNotice(resources, kind, recipient, isTold, { event }))
+  return {
+    statements: [
+      ...(notices ? [notices.count(isDone)] : []),
+      ...mails.flatMap(({ statements }) => statements),
+    ],
+    mailIds: mails.map(({ mailId }) => mailId),
+  }
+}

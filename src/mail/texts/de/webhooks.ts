@@ -12,6 +12,22 @@ const orElse = (what: string) =>
 const LOOK = orElse('sieh ihn dir an')
 
 export const webhooks: typeof English = {
+  service_changed: ({ organisation, actor, what }) => {
+    const [subject, did] =
+      what === 'client.created'
+        ? ['wurde angelegt', 'einen Dienst angelegt']
+        : what === 'client.secret_rotated'
+          ? ['hat ein neues Geheimnis', 'für einen Dienst ein neues Geheimnis erzeugt und es dabei gesehen']
+          : ['wurde geändert', 'einen Dienst übernommen oder ihm Rechte oder Schlüssel gegeben']
+    return {
+      subject: `Ein Dienst von ${organisation} ${subject}`,
+      paragraphs: [
+        `${by(actor, organisation)} hat ${did}: ein Programm, das mit eigenem Geheimnis für sich selbst handelt.`,
+        LOOK,
+      ],
+      button: 'Apps ansehen',
+    }
+  },
   webhook_added: ({ organisation, actor, host }) => ({
     subject: `Bei ${organisation} wurde ein Webhook angelegt`,
     paragraphs: [

@@ -9,8 +9,24 @@ const at = (host: string | null) => (host === null ? '' : ` at ${host}`)
 const button = 'Look at the webhooks'
 const LOOK = 'If nobody should have, check it, and who the administrators are.'
 
-/** To those who manage webhooks. Only the host of an address is shown: its path may be a secret. */
+/** To those who manage services and webhooks. Only the host of an address is shown: its path may be a secret. */
 export const webhooks = {
+  service_changed: ({ organisation, actor, what }) => {
+    const [subject, did] =
+      what === 'client.created'
+        ? ['was added', 'added a service']
+        : what === 'client.secret_rotated'
+          ? ['has a new secret', 'made a new secret for a service, and has seen it']
+          : ['was changed', 'taken over a service, or given it permissions or keys']
+    return {
+      subject: `A service of ${organisation} ${subject}`,
+      paragraphs: [
+        `${by(actor, organisation)} has ${did}: a program that acts for itself, with its own secret.`,
+        LOOK,
+      ],
+      button: 'Look at the apps',
+    }
+  },
   webhook_added: ({ organisation, actor, host }) => ({
     subject: `A webhook was added at ${organisation}`,
     paragraphs: [
