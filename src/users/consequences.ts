@@ -169,19 +169,6 @@ const removeFactorsOf = (userId: string, isDone: SQL): Statement[] =>
     (table) => sql`DELETE FROM ${table} WHERE user_id = ${userId} AND ${isDone}`,
   )
 
-/**
- * What undoing a change also removes: identities, factors, recovery codes and keys added since then (epoch ms),
- * and consents that were given or extended since: what an app had before is not stored, so it asks again.
- */
-export const removeFactorsSince = (userId: string, since: number, isDone: SQL): Statement[] => [
-  sql`DELETE FROM ${passkeys} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
-  sql`DELETE FROM ${identities} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
-  sql`DELETE FROM ${factors} WHERE user_id = ${userId} AND confirmed_at >= ${since} AND ${isDone}`,
-  sql`DELETE FROM ${oauthGrants} WHERE user_id = ${userId} AND updated_at >= ${since} AND ${isDone}`,
-  sql`DELETE FROM ${recoveryCodes} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
-  sql`DELETE FROM ${apiKeys} WHERE user_id = ${userId} AND rotated_at >= ${since} AND ${isDone}`,
-]
-
 /** The address of a user after a change. */
 const after = (row: User, { set, erases }: Change) => ({
   isLiving: erases !== true && (set.deleted_at === undefined ? row.deleted_at : set.deleted_at) === null,

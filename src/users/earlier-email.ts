@@ -1,10 +1,15 @@
 import { and, eq, gt, inArray, isNull, ne, type SQL, sql } from 'drizzle-orm'
+import { apiKeys } from '../api-keys/models.ts'
 import type { Resources } from '../context.ts'
 import { build, databaseNow, type Statement } from '../database/statements.ts'
+import { factors, recoveryCodes } from '../factors/models.ts'
+import { identities } from '../identities/models.ts'
 import { type OneTimeToken, oneTimeTokens, TAKES_BACK } from '../links/models.ts'
 import { voidTokens } from '../links/service.ts'
+import { oauthGrants } from '../oauth/models.ts'
+import { passkeys } from '../passkeys/models.ts'
 import { normalizeEmail } from '../values/email.ts'
-import { type Change, removeFactorsSince } from './consequences.ts'
+import type { Change } from './consequences.ts'
 import type { User } from './models.ts'
 
 /*
@@ -94,3 +99,16 @@ export const restoringEarlierEmail = (
       ...removeFactorsSince(row.id, created_at, isDone),
     ],
   }) satisfies Partial<Change>
+
+/**
+ * What undoing a change also removes: identities, factors, recovery codes and keys added since then (epoch ms),
+ * and consents that were given or extended since: what an app had before is not stored, so it asks again.
+ */
+const removeFactorsSince = (userId: string, since: number, isDone: SQL): Statement[] => [
+  sql`DELETE FROM ${passkeys} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
+  sql`DELETE FROM ${identities} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
+  sql`DELETE FROM ${factors} WHERE user_id = ${userId} AND confirmed_at >= ${since} AND ${isDone}`,
+  sql`DELETE FROM ${oauthGrants} WHERE user_id = ${userId} AND updated_at >= ${since} AND ${isDone}`,
+  sql`DELETE FROM ${recoveryCodes} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
+  sql`DELETE FROM ${apiKeys} WHERE user_id = ${userId} AND rotated_at >= ${since} AND ${isDone}`,
+]
