@@ -233,7 +233,7 @@ test.each([
   await oweOf(api, `'{"host":"hooks.example.com:8443 → [::1]"}'`, [other])
   await runMailCron(api)
   expect((await api.mailsTo(email)).map(({ text }) => text)).toEqual([
-    expect.stringContaining('has failed for more than a day'),
+    expect.stringContaining('has failed for more than 24 hours'),
   ])
   const [plain] = await api.mailsTo(email)
   expect(plain!.text).toMatch(/A webhook of \S+ has failed/)
