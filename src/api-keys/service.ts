@@ -10,7 +10,7 @@ import type { Resources } from '../context.ts'
 import { build, insertWhere, rowExists } from '../database/statements.ts'
 import type { List } from '../http/pagination.ts'
 import { invalidInput, Refusal } from '../http/problem.ts'
-import { addedAt } from '../links/service.ts'
+import { addedAt, readAddedAt } from '../links/service.ts'
 import { openAddedNotices } from '../mail/limits.ts'
 import { enqueueNotice } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
@@ -114,6 +114,7 @@ export async function createApiKey(
     last_used_at: null,
   }
   const isFull = sql`((SELECT count(*) FROM ${apiKeys} WHERE user_id = ${actor.sub}) >= ${MAX_KEYS})`
+  const added = readAddedAt(resources, actor.sub)
   await applyChange(resources, byActor(actor, now), user, {
     action: 'api_key.created',
     details: { key_id: id, name: row.name, permissions: input.permissions },
@@ -124,7 +125,7 @@ export async function createApiKey(
     alsoWrite: (isDone) => [insertWhere(apiKeys, { ...row, rotated_at: addedAt(actor.sub, now) }, isDone)],
     mails: (isDone) => [enqueueNotice(resources, 'api_key_added', user, isDone, { told: notices.told })],
   })
-  return { ...toApiKey(row, now), key }
+  return { ...toApiKey({ ...row, rotated_at: (await added.rows)[0]!.at }, now), key }
 }
 
 /**
@@ -155,6 +156,7 @@ export async function rotateApiKey(
   const isThis = eq(apiKeys.id, id)
   const isOther = sql`(NOT EXISTS (SELECT 1 FROM ${apiKeys} WHERE ${isThis} AND user_id = ${actor.sub}
     AND secret_hash = ${row.secret_hash}))`
+  const added = readAddedAt(resources, actor.sub)
   await applyChange(resources, byActor(actor, now), user, {
     action: 'api_key.rotated',
     details: { key_id: id, name: row.name },
@@ -170,7 +172,7 @@ export async function rotateApiKey(
     ],
     mails: (isDone) => [enqueueNotice(resources, 'api_key_rotated', user, isDone, { told: notices.told })],
   })
-  return { ...toApiKey({ ...row, ...set }, now), key }
+  return { ...toApiKey({ ...row, ...set, rotated_at: (await added.rows)[0]!.at }, now), key }
 }
 
 /** Revokes one of the user's own keys at once. Throws 404 `api_key_not_found`. */

@@ -173,6 +173,10 @@ export const addedAt = (userId: string, now: number) =>
   sql<number>`CAST(max(${now}, coalesce((SELECT max(created_at) FROM ${oneTimeTokens}
     WHERE subject_id = ${userId} AND purpose = 'undo_email_change'), 0)) AS INTEGER)`
 
+/** The same, read along with the next call: if that is the write, it is what is stored. */
+export const readAddedAt = ({ db, now }: Pick<Resources, 'db' | 'now'>, userId: string) =>
+  db.piggyback(sql<{ at: number }>`SELECT ${addedAt(userId, now)} AS at`)
+
 /** A condition for the write that uses a token: that it is still valid at that moment. */
 export const linkIsLive = (id: string): SQL =>
   sql`EXISTS ${build.select({ id: oneTimeTokens.id }).from(oneTimeTokens).where(isGood(id))}`

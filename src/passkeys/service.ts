@@ -9,7 +9,7 @@ import { addFactor, findMailProof, readOwn, removeFactor } from '../factors/enro
 import { lastWayIn } from '../factors/errors.ts'
 import type { Passkey as PasskeyView } from '../factors/schemas.ts'
 import { Refusal } from '../http/problem.ts'
-import { addedAt } from '../links/service.ts'
+import { addedAt, readAddedAt } from '../links/service.ts'
 import { deviceOf } from '../mail/text.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { sessions } from '../sessions/models.ts'
@@ -42,14 +42,12 @@ const toPasskey = (row: Passkey, rpId: string): PasskeyView => ({
 /** What a browser needs to make a passkey. Throws 403 `reauthentication_required`; 409 `too_many_passkeys`. */
 export async function beginPasskey(resources: Resources, actor: Claims): Promise<PasskeyOptions> {
   const { config, db } = resources
-  const [{ user, state }, { known }] = await Promise.all([
-    readOwn(resources, actor),
-    // From the primary: an authenticator that is not told of the passkey it has just made overwrites it.
-    db.readPrimary({ known: build.select().from(passkeys).where(eq(passkeys.user_id, actor.sub)) }),
-  ])
+  // Along with the next read, of the primary: an authenticator that is not told of its newest passkey overwrites that.
+  const known = db.piggyback(build.select().from(passkeys).where(eq(passkeys.user_id, actor.sub)))
+  const { user, state } = await readOwn(resources, actor)
   if (state.passkeys >= MAX_PASSKEYS) throw tooManyPasskeys()
   const challenge_id = makeChallenge(config, { kind: 'enrol', userId: actor.sub, about: actor.sid })
-  return { challenge_id, options: creationOptions(config, challenge_id, user, known) }
+  return { challenge_id, options: creationOptions(config, challenge_id, user, await known.rows) }
 }
 
 /**
@@ -100,6 +98,7 @@ export async function registerPasskey(
   }
   const isTaken = sql`EXISTS (SELECT 1 FROM ${passkeys} WHERE credential_id = ${row.credential_id})`
   const isFull = sql`((SELECT count(*) FROM ${passkeys} WHERE user_id = ${actor.sub}) >= ${MAX_PASSKEYS})`
+  const added = readAddedAt(resources, actor.sub)
   const recovery_codes = await addFactor(resources, actor, own, mailProof, {
     kind: 'passkey',
     proof: 'passkey',
@@ -115,7 +114,8 @@ export async function registerPasskey(
       attempt.spend(isDone),
     ],
   })
-  return { ...toPasskey(row, config.WEBAUTHN_RP_ID), recovery_codes }
+  const created_at = (await added.rows)[0]!.at
+  return { ...toPasskey({ ...row, created_at }, config.WEBAUTHN_RP_ID), recovery_codes }
 }
 
 function read({ config }: Resources, { challenge_id, credential }: RegisterPasskey) {

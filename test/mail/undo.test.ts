@@ -221,6 +221,25 @@ describe('SE2: an undo removes what was being added while the change was asked f
     expect(await api.sql('SELECT * FROM oauth_grants WHERE id = ?', [grantId])).toEqual([])
   })
 
+  test('and whoever adds it is told the time that is stored', async () => {
+    const ada = await verified()
+    await addPasskey(api, ada)
+    const [, addAnother] = await ADDITIONS[0]![2](ada, api)
+    await ask(ada, newAddress())
+    const ahead = Date.now() + 60_000
+    await api.sql('UPDATE one_time_tokens SET created_at = ? WHERE subject_id = ?', [ahead, ada.id])
+    const stored = new Date(ahead).toISOString()
+    expect(await addAnother()).toMatchObject({ status: 201, body: { created_at: stored } })
+    const made = await post(api, ada, '/v1/api_keys', { name: 'Mine', permissions: [] })
+    expect(made).toMatchObject({ status: 201, body: { rotated_at: stored } })
+    await api.sql('UPDATE api_keys SET rotated_at = 1 WHERE user_id = ?', [ada.id])
+    const rotated = await post(api, ada, `/v1/api_keys/${made.body.id}/rotate`)
+    expect(rotated).toMatchObject({ status: 200, body: { rotated_at: stored } })
+    const inTables = `SELECT rotated_at AS at FROM api_keys WHERE user_id = ?1
+      UNION SELECT max(created_at) FROM passkeys WHERE user_id = ?1`
+    expect(await api.sql(inTables, [ada.id])).toEqual([{ at: ahead }])
+  })
+
   test('or its own link does, if that is followed first', async () => {
     const ada = await verified()
     const own = upstreams()
