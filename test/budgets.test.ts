@@ -164,7 +164,7 @@ testOfRedis('So does signing in to an app', async () => {
   const asked: Budget[] = [
     // The app, the session and the consent, in one trip; a code is encrypted, and not stored.
     [`GET ${place}`, 1, 1, 0, 3, 0, { headers }],
-    [`POST ${actionOf(question.text)}`, 2, 2, 1, 17, 8, consent],
+    [`POST ${actionOf(question.text)}`, 2, 2, 1, 18, 8, consent],
     [`GET ${place}`, 1, 1, 0, 4, 0, { headers }],
   ]
   await expectWithin(own, api, asked)
