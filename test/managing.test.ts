@@ -272,9 +272,9 @@ test('HX2: ending the takeover of an administrator ends the services and invitat
   const read = async (token: string) => (await api.send('GET', '/v1/users', { token })).status
   const found = async ({ client_id }: App) =>
     (await api.sql('SELECT * FROM oauth_clients WHERE id = ?', [client_id]))[0]!
-  const invite = async (by: Actor) => {
+  const invite = async (by: Actor, role = 'admin') => {
     const email = newAddress()
-    const { id } = (await post<{ id: string }>(by, '/v1/invitations', { email, role: 'admin' })).body
+    const { id } = (await post<{ id: string }>(by, '/v1/invitations', { email, role })).body
     return { id, token: linkIn((await api.mailsTo(email))[0]!).token }
   }
   const accept = ({ token }: { token: string }) =>
@@ -284,10 +284,17 @@ test('HX2: ending the takeover of an administrator ends the services and invitat
   const others = await service(other)
   const known = await rotate(thief, others)
   const bystander = await service(other)
+  // Its owner has replaced the secret since: the thief's is a former one, which is good for a while.
+  const replaced = await service(other)
+  const former = await rotate(thief, replaced)
+  await api.sql('UPDATE oauth_clients SET former_secret_until = 1 WHERE id = ?', [replaced.client_id])
+  await rotate(other, replaced)
   const web = await addApp(api, { by: thief.token })
-  const tokens = [await tokenOf(own), await tokenOf(others), await tokenOf(bystander)]
-  expect(await Promise.all(tokens.map(read))).toEqual([200, 200, 200])
+  const tokens = [await tokenOf(own), await tokenOf(others), await tokenOf(former), await tokenOf(bystander)]
+  expect(await Promise.all(tokens.map(read))).toEqual([200, 200, 200, 200])
   const [thiefs, theirs] = [await invite(thief), await invite(other)]
+  const inviting = await service(thief, { scopes: ['users:create'] })
+  const byService = await invite({ ...thief, token: await tokenOf(inviting) }, 'user')
 
   const before = await dump(api)
   expect((await patch(manager, thief.id, { email: newAddress(), revoke_old: true })).status).toBe(403)
@@ -295,9 +302,9 @@ test('HX2: ending the takeover of an administrator ends the services and invitat
 
   const untouched = [await found(bystander), await found(web)]
   expect((await patch(admin, thief.id, { email: newAddress(), revoke_old: true })).status).toBe(200)
-  expect(await Promise.all(tokens.map(read))).toEqual([401, 401, 200])
-  const secrets = [own, others, known]
-  expect(await Promise.all(secrets.map(tokenOf))).toEqual(Array(3).fill('invalid_client'))
+  expect(await Promise.all(tokens.map(read))).toEqual([401, 401, 401, 200])
+  const secrets = [own, others, known, former]
+  expect(await Promise.all(secrets.map(tokenOf))).toEqual(Array(4).fill('invalid_client'))
   expect((await accept(thiefs)).body.code).toBe('invalid_link')
   expect((await accept(theirs)).status).toBe(201)
   expect((await post(other, `/v1/invitations/${thiefs.id}/resend`)).body.code).toBe('invitation_ended')
@@ -312,17 +319,21 @@ test('HX2: ending the takeover of an administrator ends the services and invitat
   )
   const event = (action: string, what: string) => ({ action, reason: 'revoke_old', what })
   expect(history).toEqual([
-    ...[own.client_id, others.client_id].sort().map((id) => event('client.updated', id)),
-    event('invitation.withdrawn', thiefs.id),
+    ...[own, others, replaced, inviting]
+      .map(({ client_id }) => client_id)
+      .sort()
+      .map((id) => event('client.updated', id)),
+    ...[thiefs.id, byService.id].sort().map((id) => event('invitation.withdrawn', id)),
   ])
 
   // Whoever answers for a service from now on gives it another secret.
-  for (const app of [own, others]) {
+  for (const app of [own, others, replaced, inviting]) {
     const answer = await patch(other, app.client_id, { take_over: true }, '/v1/oauth_clients')
     expect([answer.status, answer.body.owner_id]).toEqual([200, other.id])
   }
-  expect(await Promise.all(secrets.map(tokenOf))).toEqual(Array(3).fill('invalid_client'))
-  expect(await Promise.all(tokens.map(read))).toEqual([401, 401, 200])
+  expect(await Promise.all(secrets.map(tokenOf))).toEqual(Array(4).fill('invalid_client'))
+  expect(await Promise.all(tokens.map(read))).toEqual([401, 401, 401, 200])
+  expect((await accept(byService)).body.code).toBe('invalid_link')
   expect(await read(await tokenOf(await rotate(other, own)))).toBe(200)
   expect(await tokenOf(own)).toBe('invalid_client')
 })

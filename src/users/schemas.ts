@@ -150,7 +150,7 @@ export const UpdateUser = lazy(() =>
       ...details(),
       revoke_old: z.boolean().meta({
         description:
-          'For administrators, with `email`: a thief has the old address. It gets no link that undoes the change, and the password and every other way in are removed. Their open invitations are withdrawn, and services that they answer for, or whose secret they set, are shut out until somebody takes them over.',
+          'For administrators, with `email`: a thief has the old address. It gets no link that undoes the change, and the password and every other way in are removed. Their open invitations are withdrawn, and services that they answer for or have changed are shut out until somebody takes them over and sets a new secret or keys.',
       }),
     })
     .partial()

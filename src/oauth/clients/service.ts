@@ -258,8 +258,9 @@ export async function updateClient(
     assertCallable(resources.config, input.backchannel_logout_uri, LOGOUT_URI)
     assertElsewhere(resources, input.resources)
     const owner = takesOver && isService(settings) ? { owner_id: actor.sub } : {}
-    const keys = input.jwks ? { secret_by: actor.sub } : {}
-    const set = { ...columnsOf(settings), ...owner, ...keys }
+    const columns = columnsOf(settings)
+    const keys = columns.jwks !== current.jwks ? { secret_by: actor.sub } : {}
+    const set = { ...columns, ...owner, ...keys }
     if (isAsStored(current, set)) return undefined
     return {
       action: 'client.updated',

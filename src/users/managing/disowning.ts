@@ -1,4 +1,5 @@
 import { and, type SQL, sql } from 'drizzle-orm'
+import { activityLogs, IS_OF_OTHERS } from '../../activity/models.ts'
 import { recordEach } from '../../activity/service.ts'
 import { build, type Statement } from '../../database/statements.ts'
 import { invitations } from '../../invitations/models.ts'
@@ -11,9 +12,15 @@ import type { Acting } from '../change.ts'
  * joins later. If a thief may have done it in their name, it must not outlast the theft.
  */
 
-/** A condition on clients: a service that this user answers for, or whose secret or keys they may know. */
+/**
+ * A condition on clients: a service that this user answers for, or has ever changed, as they may know its secret or have
+ * added a key. `secret_by` names the last who set one, and a former secret is good for days.
+ */
 const isServiceOf = (userId: string) =>
-  sql`(owner_id = ${userId} OR secret_by = ${userId}) AND instr(grants, '"client_credentials"') > 0`
+  sql`(owner_id = ${userId} OR secret_by = ${userId} OR id IN (SELECT details ->> '$.client_id' FROM ${activityLogs}
+    WHERE actor_id = ${userId} AND actor_id IS NOT NULL AND ${IS_OF_OTHERS}
+      AND action IN ('client.created', 'client.updated', 'client.secret_rotated')))
+    AND instr(grants, '"client_credentials"') > 0`
 
 export const selectServicesOf = (userId: string) =>
   sql<{ id: string }>`SELECT id FROM ${oauthClients} WHERE ${isServiceOf(userId)}`
@@ -25,7 +32,9 @@ export const selectServicesOf = (userId: string) =>
 export function disown(acting: Acting, userId: string, isDone: SQL): Statement[] {
   const { actor, now } = acting
   const by = { now, userId: sql`NULL`, actorId: actor.sub }
-  const isOpen = sql`invited_by = ${userId} AND accepted_at IS NULL AND withdrawn_at IS NULL AND ${isDone}`
+  // A service invites in its owner's name.
+  const inviter = sql`(invited_by = ${userId} OR invited_by IN (${selectServicesOf(userId)}))`
+  const isOpen = sql`${inviter} AND accepted_at IS NULL AND withdrawn_at IS NULL AND ${isDone}`
   const isTheirs = and(isServiceOf(userId), isDone)!
   return [
     recordEach(acting, 'invitation.withdrawn', {
