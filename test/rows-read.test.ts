@@ -12,8 +12,9 @@ import { freshUpstreams } from './support/upstreams.ts'
  */
 const MOST_PER_PAGE = 7 * PAGE
 const MOST_PER_CHANGE = 100
-/** When a webhook is made or changed, up to a hundred of those who manage are mailed, at about six rows each. */
-const MOST_PER_WEBHOOK = 700
+/** When a webhook or a service is made or changed, up to a hundred administrators are mailed, at about six rows each. */
+const MOST_PER_TELLING = 700
+const TELLS_ADMINS = /\/(webhooks|oauth_clients)/
 /** A person with rows in every table; each statement reads the job itself as well. */
 const MOST_PER_ERASURE = 700
 /** For the few that the traffic imports at once: test/people/import-rows.test.ts has the number for each. */
@@ -77,8 +78,8 @@ test('IV5, CR1: a request reads no more rows among many people than among few', 
         ? 0
         : name.includes('/import')
           ? 3 * TIDYING
-          : name.includes('/webhooks')
-            ? MOST_PER_WEBHOOK
+          : TELLS_ADMINS.test(name)
+            ? MOST_PER_TELLING
             : TIDYING
     rows.forEach((count, index) => {
       expect(Math.abs(count - few.requests[name]![index]!), name).toBeLessThanOrEqual(slack)
@@ -89,8 +90,8 @@ test('IV5, CR1: a request reads no more rows among many people than among few', 
         ? MOST_PER_ERASURE
         : name.includes('/import')
           ? MOST_PER_IMPORT
-          : name.includes('/webhooks')
-            ? MOST_PER_WEBHOOK
+          : TELLS_ADMINS.test(name)
+            ? MOST_PER_TELLING
             : MOST_PER_CHANGE
     expect(Math.max(...rows), name).toBeLessThanOrEqual(most)
   }

@@ -78,6 +78,8 @@ const MORE_TRIPS: Record<string, number> = {
   'POST /account/security/passkeys/new': 4,
   // The present values are read first, beside what was typed; afterwards the list is shown.
   'POST /admin/apps/:id': 3,
+  // Only for a service, which the first trip shows, are those read who are told.
+  'POST /admin/apps/:id/take_over': 3,
   'POST /admin/invitations': 3,
   // The ledger is told afterwards.
   'POST /admin/people/:id/erase': 3,
