@@ -47,7 +47,7 @@ const HEAD = /^[1-9]\d*\.[\w-]{43}$/
 /** Clean-up runs four times within it. */
 const SEALED_WITHIN_MS = HOUR_MS
 /** Per kind; the rest is only counted. */
-const MOST_FINDINGS = 20
+const MAX_FINDINGS = 20
 
 export interface Verdict {
   seals: number
@@ -239,9 +239,9 @@ function isBare(row: SealedRow): boolean {
 }
 
 function sentences(ids: string[], sentence: (id: string) => string): string[] {
-  const more = ids.length - MOST_FINDINGS
+  const more = ids.length - MAX_FINDINGS
   return [
-    ...ids.slice(0, MOST_FINDINGS).map((id) => sentence(id.toWellFormed())),
+    ...ids.slice(0, MAX_FINDINGS).map((id) => sentence(id.toWellFormed())),
     ...(more > 0 ? [`The same of ${more} more.`] : []),
   ]
 }

@@ -57,7 +57,7 @@ const WHAT_BECOMES_VOID = {
 type Name = keyof typeof WHAT_BECOMES_VOID
 
 /** The most that `JWT_KEYS` may have. */
-const MOST_ENTRIES = 8
+const MAX_ENTRIES = 8
 
 /** Once in a million, a random one looks like words, and is made again. */
 export function newSecret(): string {
@@ -137,7 +137,7 @@ export async function rotate<T>(entries: T[], step: Step, { dated, make }: Kind<
   if (step === 'publish') {
     if (waiting.length)
       throw new Error(`${name(waiting[0])} is published already, and signs nothing yet: --step sign is next.`)
-    if (entries.length >= MOST_ENTRIES)
+    if (entries.length >= MAX_ENTRIES)
       throw new Error(`There are ${entries.length} entries already: --step retire is next.`)
     const newest = Math.max(...entries.map(ageOf))
     const fresh = await make(Math.max(nowSeconds(), Number.isFinite(newest) ? newest + 1 : 0))

@@ -90,14 +90,14 @@ async function prepareOwn(name: string) {
 }
 
 describe('HX10: with a token that ends while the request is on its way', () => {
-  const MOST_WRITES = 4
+  const MAX_WRITES = 4
 
   async function expectRefusals(
     ready: () => Promise<{ request: () => Promise<Answer>; actor: { id: string; sessionId: string } }>,
     { mustWrite = false } = {},
   ) {
     for (const [how, end] of Object.entries(ENDS)) {
-      for (let nth = 1; nth <= MOST_WRITES; nth++) {
+      for (let nth = 1; nth <= MAX_WRITES; nth++) {
         const { request, actor } = await ready()
         let before = await dump(api)
         const meanwhile = async () => {

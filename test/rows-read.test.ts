@@ -10,17 +10,17 @@ import { freshUpstreams } from './support/upstreams.ts'
  * A page costs its rows (twice in a search: from the index and the table), those that page=2 skips, one more for each
  * branch of the merge, and the totals; checking the token costs three more.
  */
-const MOST_PER_PAGE = 7 * PAGE
-const MOST_PER_CHANGE = 100
+const MAX_PER_PAGE = 7 * PAGE
+const MAX_PER_CHANGE = 100
 /** When a webhook or a service is made or changed, up to a hundred administrators are mailed, at about six rows each. */
-const MOST_PER_TELLING = 700
+const MAX_PER_TELLING = 700
 const TELLS_ADMINS = /\/(webhooks|oauth_clients)/
 /** A person with rows in every table; each statement reads the job itself as well. */
-const MOST_PER_ERASURE = 700
+const MAX_PER_ERASURE = 700
 /** For the few that the traffic imports at once: test/people/import-rows.test.ts has the number for each. */
-const MOST_PER_IMPORT = 150
+const MAX_PER_IMPORT = 150
 /** With one person to erase and one to enable again. */
-const MOST_PER_CLEAN_UP = 500
+const MAX_PER_CLEAN_UP = 500
 /** How many rows per user the search index may read more or less when it merges its pages. */
 const TIDYING = 8
 
@@ -79,23 +79,23 @@ test('IV5, CR1: a request reads no more rows among many people than among few', 
         : name.includes('/import')
           ? 3 * TIDYING
           : TELLS_ADMINS.test(name)
-            ? MOST_PER_TELLING
+            ? MAX_PER_TELLING
             : TIDYING
     rows.forEach((count, index) => {
       expect(Math.abs(count - few.requests[name]![index]!), name).toBeLessThanOrEqual(slack)
     })
     const most = name.startsWith('GET ')
-      ? MOST_PER_PAGE
+      ? MAX_PER_PAGE
       : name.includes('hard=true')
-        ? MOST_PER_ERASURE
+        ? MAX_PER_ERASURE
         : name.includes('/import')
-          ? MOST_PER_IMPORT
+          ? MAX_PER_IMPORT
           : TELLS_ADMINS.test(name)
-            ? MOST_PER_TELLING
-            : MOST_PER_CHANGE
+            ? MAX_PER_TELLING
+            : MAX_PER_CHANGE
     expect(Math.max(...rows), name).toBeLessThanOrEqual(most)
   }
-  expect(many.cleanUp).toBeLessThanOrEqual(MOST_PER_CLEAN_UP)
+  expect(many.cleanUp).toBeLessThanOrEqual(MAX_PER_CLEAN_UP)
 })
 
 test('IV5: page 400 of 25 reads what it skips from the index, and no more than 10,200 rows', async () => {

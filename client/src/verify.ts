@@ -72,7 +72,7 @@ const KEYS_OUTLIVE_MS = 86_400_000
  * An unknown key may be new, so the keys are fetched again; but not for each token that somebody makes up.
  */
 const KEYS_ASKED_EVERY_MS = 30_000
-const MOST_ANSWERS = 1000
+const MAX_ANSWERS = 1000
 const TIMEOUT_MS = 5000
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
 
@@ -229,7 +229,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
       body: new URLSearchParams({ token }).toString(),
     })
     if (typeof answer.active !== 'boolean') throw new VerificationError('unavailable')
-    if (answers.size >= MOST_ANSWERS) answers.clear()
+    if (answers.size >= MAX_ANSWERS) answers.clear()
     answers.set(token, { at, answer })
     return answer
   }

@@ -9,7 +9,7 @@ import { firstIdAt, Time, timeOfId, toTime, toTimeOrNull } from '../values/ids.t
 import { lazy, type Of } from '../values/lazy.ts'
 import { type Action, activityLogs, dailyTotals, HAS_TIME } from './models.ts'
 
-const MOST_DAYS = YEAR_MS / DAY_MS
+const MAX_DAYS = YEAR_MS / DAY_MS
 const USUAL_DAYS = 30
 /** A row of history may be written a minute after the time of its id. */
 const LATE_MS = 120_000
@@ -21,7 +21,7 @@ const BATCHES_PER_RUN = 10
  * action.
  */
 const UNCOUNTED_DAYS = 2
-const MOST_COUNTED = 10_000
+const MAX_COUNTED = 10_000
 /** How far counting has got, in `system_state`: everything before that time is counted. */
 const COUNTED = 'daily_totals'
 
@@ -54,7 +54,7 @@ export async function countDays({ db, now }: Resources): Promise<void> {
         WHERE id >= ${firstIdAt(0)} AND ${HAS_TIME}`,
     })
     const begin = oldest[0]?.id ? timeOfId(oldest[0].id) : end
-    const from = state[0]?.at ?? Math.max(begin, end - MOST_DAYS * DAY_MS)
+    const from = state[0]?.at ?? Math.max(begin, end - MAX_DAYS * DAY_MS)
     if (from >= end && state.length > 0) return
     const days = daysFrom(from, end).slice(0, DAYS_PER_BATCH)
     const to = Math.min(end, (days.at(-1) ?? startOfDay(end)) + DAY_MS)
@@ -108,8 +108,8 @@ export const AskForStats = lazy(() =>
     })
     .refine((asked) => {
       const { first, last } = boundsOf(asked, Date.now())
-      return first <= last && last - first < MOST_DAYS * DAY_MS
-    }, `${MOST_DAYS} days at most, from the first to the last.`),
+      return first <= last && last - first < MAX_DAYS * DAY_MS
+    }, `${MAX_DAYS} days at most, from the first to the last.`),
 )
 
 const count = () => z.int()
@@ -126,7 +126,7 @@ export const Stats = lazy(() =>
       counted_until: Time()
         .nullable()
         .meta({
-          description: `Later events are counted live, up to ${MOST_COUNTED.toLocaleString('en')} a day and kind.`,
+          description: `Later events are counted live, up to ${MAX_COUNTED.toLocaleString('en')} a day and kind.`,
         }),
     })
     .meta({ id: 'Stats' }),
@@ -147,7 +147,7 @@ export function openStats({ now }: Pick<Resources, 'now'>, asked: Of<typeof AskF
         action,
       ) => sql`SELECT ${day} AS day, ${action} AS action, (SELECT count(*) FROM (SELECT 1 FROM ${activityLogs}
         WHERE action = ${action} AND id >= max(${firstIdAt(day)}, ${firstUncounted}) AND id < ${firstIdAt(day + DAY_MS)}
-        LIMIT ${MOST_COUNTED})) AS total`,
+        LIMIT ${MAX_COUNTED})) AS total`,
     ),
   )
   interface Row {

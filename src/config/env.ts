@@ -68,10 +68,10 @@ const list = (faultOf: (entry: string) => string | undefined) =>
   })
 
 /** The most keys in `JWT_KEYS`: more would be a rotation that was never finished. */
-const MOST_KEYS = 8
+const MAX_KEYS = 8
 
 /** Each sign-up is checked against all of it. */
-const MOST_OF_BLOCKED = 5 * 1024
+const MAX_OF_BLOCKED = 5 * 1024
 
 export const Env = lazy(() =>
   z.object({
@@ -104,10 +104,10 @@ export const Env = lazy(() =>
       .optional(),
     SECRET_KEYS: list(weaknessOfSecret)
       .refine((keys) => keys.length > 0, 'is empty')
-      .refine((keys) => keys.length <= MOST_KEYS, `has more than ${MOST_KEYS} entries`),
+      .refine((keys) => keys.length <= MAX_KEYS, `has more than ${MAX_KEYS} entries`),
     /** Seals the history (activity/seals.ts): the first key signs, all verify. Without it nothing is sealed. */
     HISTORY_KEY: list(weaknessOfSecret)
-      .refine((keys) => keys.length <= MOST_KEYS, `has more than ${MOST_KEYS} entries`)
+      .refine((keys) => keys.length <= MAX_KEYS, `has more than ${MAX_KEYS} entries`)
       .default([]),
     ISSUER: checked(faultOfOrigin),
     AUDIENCE: name().default('roster'),
@@ -130,7 +130,7 @@ export const Env = lazy(() =>
     /** Who may not sign up: addresses, domains with their subdomains, networks. */
     SIGNUP_BLOCKED: z
       .string()
-      .max(MOST_OF_BLOCKED, `is longer than ${MOST_OF_BLOCKED / 1024} KB`)
+      .max(MAX_OF_BLOCKED, `is longer than ${MAX_OF_BLOCKED / 1024} KB`)
       .toLowerCase()
       .pipe(list(faultOfBlocked))
       .transform((entries) => entries.map(spellEntry))
@@ -268,7 +268,7 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   CONSOLE: 'on or off',
   SIGNUP_DOMAINS:
     'whole domains such as your-domain.com, separated by commas: no @, no *, other letters as xn--…, subdomains one by one',
-  SIGNUP_BLOCKED: `addresses, whole domains such as elsewhere.com, IP addresses and networks such as 192.0.2.0/24, separated by commas, ${MOST_OF_BLOCKED / 1024} KB in all`,
+  SIGNUP_BLOCKED: `addresses, whole domains such as elsewhere.com, IP addresses and networks such as 192.0.2.0/24, separated by commas, ${MAX_OF_BLOCKED / 1024} KB in all`,
   EMAIL_VERIFICATION: 'required, or leave it out',
   EMAIL_CODE_SIGNIN: 'on or off',
   IDENTITY_PROVIDERS: 'a JSON list of providers as docs/identity-providers.md shows it, or leave it out',

@@ -25,8 +25,8 @@ import {
 import { readFilter } from './input.ts'
 
 /** Room for the largest possible list with its remarks, as a form sends it. */
-const MOST_MEGABYTES = 1
-const pasted = form(sessionOf, readUpload(MOST_MEGABYTES * 1024 * 1024))
+const MAX_MEGABYTES = 1
+const pasted = form(sessionOf, readUpload(MAX_MEGABYTES * 1024 * 1024))
 const ours = form(sessionOf)
 
 /** What was done, and to which entry if it was one. */
@@ -262,7 +262,7 @@ export const blockedPages = new Hono<PageEnv>()
       async (c, { code }) => {
         if (code !== 'body_too_large') return undefined
         const { blocked } = (await c.var.signedIn()).view.texts
-        const title = blocked.tooLarge(MOST_MEGABYTES, MAX_SIGNUP_BLOCKS)
+        const title = blocked.tooLarge(MAX_MEGABYTES, MAX_SIGNUP_BLOCKS)
         return { tone: 'danger', title, text: blocked.tooLargeHint }
       },
       (c, { message }, status) => blockedPage(c, { message }, {}, { status }),

@@ -11,7 +11,7 @@ import type { PageProps } from './today.tsx'
 
 export const BLOCKED_PAGE = '/admin/blocked'
 /** How many mistakes are shown before the rest is only counted. */
-const MOST_NAMED = 5
+const MAX_NAMED = 5
 
 /** What the page shows: the entry that is asked about, and the part of the list. */
 export interface Place {
@@ -173,7 +173,7 @@ const Kept: FC<Place> = (place) => (
 /** The first few mistakes, one per line, each with the correct spelling where that differs. */
 const Mistakes: FC<{ view: View; wrong: readonly Wrong[] }> = ({ view, wrong }) => {
   const { blocked } = view.texts
-  const named = wrong.slice(0, MOST_NAMED)
+  const named = wrong.slice(0, MAX_NAMED)
   const isFirst = ({ fault }: Wrong, at: number) => named.findIndex((one) => one.fault === fault) === at
   return (
     <ul>

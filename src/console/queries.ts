@@ -33,14 +33,14 @@ const toTotals = (rows: { state: string; total: number }[]): Totals => {
 }
 
 /** There is no reason to read more. */
-const MOST_LOCKED = 100
-const selectLocked = () => sql<{ count: number }>`SELECT ${countLocked(MOST_LOCKED)} AS count`
+const MAX_LOCKED = 100
+const selectLocked = () => sql<{ count: number }>`SELECT ${countLocked(MAX_LOCKED)} AS count`
 
 export async function readTotals({ db }: Acting): Promise<Totals> {
   const { totals, counted } = await db.read({
     totals: selectTotals(),
-    counted: sql<{ locked: number; needs_reset: number }>`SELECT ${countLocked(MOST_LOCKED)} AS locked,
-      ${countNeedingReset(MOST_LOCKED)} AS needs_reset`,
+    counted: sql<{ locked: number; needs_reset: number }>`SELECT ${countLocked(MAX_LOCKED)} AS locked,
+      ${countNeedingReset(MAX_LOCKED)} AS needs_reset`,
   })
   return { ...toTotals(totals), ...counted[0] }
 }
@@ -126,10 +126,10 @@ export async function findUsersByIds({ db, actor }: Acting, ids: string[]) {
 }
 
 /** Counting stops here: nobody needs more at a glance. */
-const MOST_COUNTED = 10_000
+const MAX_COUNTED = 10_000
 
 /** How many people known at a provider that was removed are checked here; an operator's script checks all. */
-const MOST_LOOKED_AT = 500
+const MAX_LOOKED_AT = 500
 
 const NOTHING = sql<never>`SELECT 1 WHERE 0`
 type Failing = Pick<Webhook, 'id' | 'url' | 'rested_at'>
@@ -143,10 +143,10 @@ export async function readToday(acting: Acting) {
     ...stats.statements,
     locked: selectLocked(),
     invited: sql<{ count: number }>`SELECT count(*) AS count FROM (SELECT 1 FROM ${invitations}
-      WHERE accepted_at IS NULL AND withdrawn_at IS NULL AND expires_at > ${now} LIMIT ${MOST_COUNTED})`,
+      WHERE accepted_at IS NULL AND withdrawn_at IS NULL AND expires_at > ${now} LIMIT ${MAX_COUNTED})`,
     events: history.rows,
     leftBehind: hasPermission(actor.role, 'clients:manage') ? selectOrphaned(now) : NOTHING,
-    leftWithout: selectLockedOut(config, now, MOST_LOOKED_AT),
+    leftWithout: selectLockedOut(config, now, MAX_LOOKED_AT),
     failingHooks: hasPermission(actor.role, 'webhooks:manage') ? selectFailing() : NOTHING,
   })
   return {

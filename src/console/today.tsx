@@ -203,7 +203,7 @@ const Attention: FC<PageProps & Shown> = ({
   )
 }
 
-const MOST_NAMES = 5
+const MAX_NAMES = 5
 
 /** The first of many people, each with a link to their page. */
 const Names: FC<{ people: { id: string; name: string }[]; more: (count: number) => string }> = ({
@@ -211,7 +211,7 @@ const Names: FC<{ people: { id: string; name: string }[]; more: (count: number) 
   more,
 }) => (
   <>
-    {people.slice(0, MOST_NAMES).map(({ id, name }, index) => (
+    {people.slice(0, MAX_NAMES).map(({ id, name }, index) => (
       <>
         {index > 0 && ', '}
         <a href={`/admin/people/${id}`}>
@@ -219,7 +219,7 @@ const Names: FC<{ people: { id: string; name: string }[]; more: (count: number) 
         </a>
       </>
     ))}
-    {people.length > MOST_NAMES && ` ${more(people.length - MOST_NAMES)}`}
+    {people.length > MAX_NAMES && ` ${more(people.length - MAX_NAMES)}`}
   </>
 )
 

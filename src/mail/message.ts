@@ -61,14 +61,14 @@ const isPlain = (text: string) => /^[\x20-\x7e]*$/.test(text) && !text.includes(
  * An encoded word holds whole characters, and its line has at most 76 (RFC 2047 sections 2 and 5). The
  * longest header name takes ten with its colon and space, which leaves 64 for the word.
  */
-const MOST_BYTES_OF_WORD = 39
+const MAX_BYTES_OF_WORD = 39
 
 function encoded(text: string): string {
   if (isPlain(text) && text.length < 900) return text
   const words: string[] = []
   let word = ''
   for (const character of text) {
-    if (new TextEncoder().encode(word + character).length > MOST_BYTES_OF_WORD) {
+    if (new TextEncoder().encode(word + character).length > MAX_BYTES_OF_WORD) {
       words.push(word)
       word = ''
     }

@@ -12,7 +12,7 @@ interface Reply {
 }
 
 /** At most this much of a reply is read; a real one has a few lines. */
-const MOST_LINES = 100
+const MAX_LINES = 100
 
 /**
  * Sends through a mail server (RFC 5321), over TLS from the first byte (RFC 8314), or unencrypted on this
@@ -121,7 +121,7 @@ async function readReply(connection: Connection): Promise<Reply> {
   const lines: string[] = []
   for (;;) {
     const [, status, mark, text] = /^([2-5]\d\d)([ -]?)(.*)$/.exec(await connection.readLine()) ?? []
-    if (!status || lines.length === MOST_LINES) throw new Error('the mail server does not speak SMTP')
+    if (!status || lines.length === MAX_LINES) throw new Error('the mail server does not speak SMTP')
     lines.push(text ?? '')
     if (mark !== '-') return { status: Number(status), lines }
   }

@@ -8,7 +8,7 @@ import { inFlight, yieldToOthers } from './in-flight.ts'
  * begins as soon as no other request is in flight, or else after a pause as long as a hash, in which
  * everything else gets through. If eight are waiting, the next is refused.
  */
-const MOST_WAITING = 8
+const MAX_WAITING = 8
 /** How long a hash takes, until one has been measured. */
 const USUAL_HASH_MS = 150
 const LONGEST_HASH_MS = 2000
@@ -92,10 +92,10 @@ export function assertNotBusy(): void {
   const now = Date.now()
   // A hash that did not start long after its turn has gone away; or the clock was set back.
   waiting = waiting.filter(
-    ({ latest }) => now - latest < LONGEST_HASH_MS && latest - now < MOST_WAITING * 2 * LONGEST_HASH_MS,
+    ({ latest }) => now - latest < LONGEST_HASH_MS && latest - now < MAX_WAITING * 2 * LONGEST_HASH_MS,
   )
   if (busyUntil - now > LONGEST_HASH_MS) busyUntil = 0
-  if (waiting.length >= MOST_WAITING) throw hashingBusy()
+  if (waiting.length >= MAX_WAITING) throw hashingBusy()
 }
 
 /**

@@ -41,7 +41,7 @@ export interface Timed {
 }
 
 /** Longer `metadata` is left out of the copy: a request for it asks libSQL. */
-const MOST_METADATA = 512
+const MAX_METADATA = 512
 
 /** A profile as cached: long `metadata` is missing. */
 type NearProfile = Omit<Profile, 'metadata'> & Partial<Pick<Profile, 'metadata'>>
@@ -149,7 +149,7 @@ export async function findNear(
 const isWhole = (profile: NearProfile): profile is Profile => profile.metadata !== undefined
 
 function toNear({ metadata, ...profile }: Profile): NearProfile {
-  return (metadata?.length ?? 0) > MOST_METADATA ? profile : { ...profile, metadata }
+  return (metadata?.length ?? 0) > MAX_METADATA ? profile : { ...profile, metadata }
 }
 
 /** Caches libSQL's answer about a login. Call after the answer is sent. */
@@ -176,7 +176,7 @@ export async function putCopy<T extends Timed>(
  * be used is checked each time.
  */
 const opened = new WeakMap<Keyring, BoundedMap<string, { about: string; copy: Timed }>>()
-const MOST_OPENED = 1000
+const MAX_OPENED = 1000
 
 /** A copy that may still be used; undefined for anything else under that key. It is shared between requests: read only. */
 export async function openCopy<T extends Timed>(
@@ -194,7 +194,7 @@ async function openOnce<T extends Timed>(
   sealed: string,
   about: string,
 ): Promise<T | undefined> {
-  const ours = opened.get(keys) ?? new BoundedMap(MOST_OPENED)
+  const ours = opened.get(keys) ?? new BoundedMap(MAX_OPENED)
   opened.set(keys, ours)
   const known = ours.get(sealed)
   if (known?.about === about) return known.copy as T

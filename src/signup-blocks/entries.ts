@@ -11,7 +11,7 @@ export const FAULTS = {
 export type Fault = keyof typeof FAULTS
 
 /** RFC 1035 section 2.3.4, counted as text. */
-const MOST_OF_DOMAIN = 253
+const MAX_OF_DOMAIN = 253
 const WIDEST = { ipv4: 8, ipv6: 16 }
 
 /** What is wrong with a normalised entry that is looked up or removed. */
@@ -24,7 +24,7 @@ export function faultOfEntry(entry: string): Fault | undefined {
 export function faultOfNewEntry(entry: string): Fault | undefined {
   const fault = faultOfEntry(entry)
   if (fault || entry.includes('@')) return fault
-  if (!isNetwork(entry)) return entry.length <= MOST_OF_DOMAIN ? undefined : 'no_entry'
+  if (!isNetwork(entry)) return entry.length <= MAX_OF_DOMAIN ? undefined : 'no_entry'
   const [, bits] = entry.split('/')
   const widest = entry.includes(':') ? WIDEST.ipv6 : WIDEST.ipv4
   return bits !== undefined && Number(bits) < widest ? 'too_wide' : undefined

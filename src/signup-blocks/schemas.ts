@@ -8,7 +8,7 @@ import { FAULTS, faultOfEntry, faultOfNewEntry } from './entries.ts'
 
 const MAX_LENGTH = 320
 /** As many as fit in a body, unless all of them are of the greatest length. */
-const MOST_BLOCKS_AT_ONCE = 500
+const MAX_BLOCKS_AT_ONCE = 500
 
 const Entry = (faultOf = faultOfEntry, spell = spellEntry) =>
   text(MAX_LENGTH, 1)
@@ -23,7 +23,7 @@ const Entries = (faultOf = faultOfEntry) =>
   z
     .array(Entry(faultOf))
     .min(1)
-    .max(MOST_BLOCKS_AT_ONCE)
+    .max(MAX_BLOCKS_AT_ONCE)
     .transform((entries) => [...new Set(entries)])
 
 export const UpdateSignupBlocks = lazy(() =>

@@ -31,18 +31,18 @@ const MARKS = /[\u0300-\u036f]/g
  * No name is longer, but one letter may decompose into eighteen. No character is cut in two, as half of one cannot be
  * stored. A cursor contains the key, so http/pagination.ts has to accept one that is as long.
  */
-const MOST_UNITS = 512
+const MAX_UNITS = 512
 
 /** The key by which a name, or a part of one, is found and sorted: `alv` finds Älva, and Ø sorts with O. */
 export const foldName = (name: string) =>
   cutText(
-    cutText(name, MOST_UNITS)
+    cutText(name, MAX_UNITS)
       .normalize('NFKD')
       .replace(MARKS, '')
       .toLowerCase()
       .replace(ANY_LETTER, (letter) => LETTERS[letter]!)
       .normalize('NFC'),
-    MOST_UNITS,
+    MAX_UNITS,
   )
 
 /** Stands between a name and its key. No name contains it. */

@@ -215,7 +215,7 @@ const pauseAfter = (failures: number) =>
   Math.round(Math.min(HOUR_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures, 20)) * (0.9 + Math.random() * 0.1))
 
 /** The most that wait behind a refused delivery. */
-const MOST_BEHIND_REFUSED = 1000
+const MAX_BEHIND_REFUSED = 1000
 
 /** Gives up the excess behind a refused delivery. While that one is open, nobody has claimed any of them. */
 export const giveUpBehind = ({
@@ -229,7 +229,7 @@ export const giveUpBehind = ({
     .where(
       sql`id IN (SELECT behind.id FROM ${webhookDeliveries} AS behind WHERE ${isOpen('behind')}
           AND behind.user_id IS ${user_id} AND behind.webhook_id = ${webhook_id} AND behind.id > ${id}
-          ORDER BY behind.id DESC LIMIT -1 OFFSET ${MOST_BEHIND_REFUSED})
+          ORDER BY behind.id DESC LIMIT -1 OFFSET ${MAX_BEHIND_REFUSED})
         AND EXISTS (SELECT 1 FROM ${webhookDeliveries} AS refused WHERE refused.id = ${id} AND ${isOpen('refused')})`,
     )
     .returning({ id: webhookDeliveries.id }),

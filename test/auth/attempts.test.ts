@@ -38,7 +38,7 @@ const OURS: Protocol = { remembers: 10, asksMemory: true, closes: true }
 
 /** Which attempts have the right password. */
 const ATTEMPTS = [true, true, false]
-const MOST_ECHOES = 2
+const MAX_ECHOES = 2
 
 const START: State = {
   count: 0,
@@ -73,7 +73,7 @@ function next(state: State, protocol: Protocol): { name: string; state: State }[
   const steps: ReturnType<typeof next> = []
   const echoing = (name: string, landed: State) => {
     steps.push({ name, state: landed })
-    if (state.echoes.length < MOST_ECHOES)
+    if (state.echoes.length < MAX_ECHOES)
       steps.push({
         name: `${name}, and once more later`,
         state: { ...landed, echoes: [...state.echoes, name] },

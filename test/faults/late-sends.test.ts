@@ -49,8 +49,8 @@ const START: State = {
   othersWrites: 0,
   isTooLate: false,
 }
-const MOST_SENDS = 3
-const MOST_OTHERS_WRITES = 3
+const MAX_SENDS = 3
+const MAX_OTHERS_WRITES = 3
 
 /** Which guards there are. */
 interface Protocol {
@@ -112,12 +112,12 @@ function next(state: State, protocol: Protocol): Step<State>[] {
     }
     steps.push({ name: `send ${number} is lost`, state: { ...state, flying: landed.flying } })
   }
-  if (!state.answer && state.sent < MOST_SENDS && !state.isTooLate) {
+  if (!state.answer && state.sent < MAX_SENDS && !state.isTooLate) {
     const sent = state.sent + 1
     steps.push({ name: `send ${sent}`, state: { ...state, sent, flying: [...state.flying, sent] } })
   }
   if (!state.answer) steps.push({ name: 'give up', state: { ...state, answer: 'gave up' } })
-  if (state.othersWrites < MOST_OTHERS_WRITES) {
+  if (state.othersWrites < MAX_OTHERS_WRITES) {
     const othersWrites = state.othersWrites + 1
     steps.push({ name: 'others allow it', state: { ...state, othersWrites, isAllowed: true } })
     steps.push({ name: 'others forbid it', state: { ...state, othersWrites, isAllowed: false } })

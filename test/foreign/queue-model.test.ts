@@ -39,8 +39,8 @@ interface State {
 }
 const BEGIN: State = { now: 0, places: [], waiting: [], asked: 0, gone: 0 }
 /** Four make 436,903 states. */
-const MOST_ASKED = rounds(3, 4)
-const MOST_GONE = 2
+const MAX_ASKED = rounds(3, 4)
+const MAX_GONE = 2
 
 const answered = (state: State, place: Place): State => ({
   ...state,
@@ -88,10 +88,10 @@ const nextEnd = ({ places, now }: State) =>
 
 function next(state: State): State[] {
   return [
-    ...(state.asked < MOST_ASKED ? ASKING.map((asking) => ask(state, asking)) : []),
+    ...(state.asked < MAX_ASKED ? ASKING.map((asking) => ask(state, asking)) : []),
     ...running(state).map((one) => verify(state, one)),
     ...there(state).map((one) => look(state, one)),
-    ...(state.gone < MOST_GONE
+    ...(state.gone < MAX_GONE
       ? there(state).map((one) => ({
           ...state,
           gone: state.gone + 1,

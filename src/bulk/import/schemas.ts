@@ -12,7 +12,7 @@ export type Type = (typeof TYPES)[number]
 const EARLIEST = Date.UTC(1990, 0)
 /** RFC 4226 section 4, R6, asks for 128 bits; but many systems have issued ten bytes. */
 const FEWEST_SEED_BYTES = 10
-const MOST_SEED_BYTES = 128
+const MAX_SEED_BYTES = 128
 
 const Seed = lazy(() =>
   z
@@ -29,7 +29,7 @@ const Seed = lazy(() =>
 function seedOf(text: string): Uint8Array | undefined {
   try {
     const seed = decodeBase32IgnorePadding(text.replace(/[\s=-]/g, '').toUpperCase())
-    return seed.length >= FEWEST_SEED_BYTES && seed.length <= MOST_SEED_BYTES ? seed : undefined
+    return seed.length >= FEWEST_SEED_BYTES && seed.length <= MAX_SEED_BYTES ? seed : undefined
   } catch {
     return undefined
   }

@@ -83,7 +83,7 @@ export function consenting(
 }
 
 /** Each stores a document. */
-const MOST_UNKNOWN_APPS = 50
+const MAX_UNKNOWN_APPS = 50
 
 /**
  * A condition: that the user has a grant for this app already, or few enough for apps that are not
@@ -92,7 +92,7 @@ const MOST_UNKNOWN_APPS = 50
 const hasRoom = (userId: string, clientId: string) =>
   sql`(EXISTS (SELECT 1 FROM ${oauthGrants} WHERE user_id = ${userId} AND client_id = ${clientId})
     OR (SELECT count(*) FROM (SELECT 1 FROM ${oauthGrants} WHERE user_id = ${userId} AND client_id >= 'g'
-      LIMIT ${MOST_UNKNOWN_APPS})) < ${MOST_UNKNOWN_APPS})`
+      LIMIT ${MAX_UNKNOWN_APPS})) < ${MAX_UNKNOWN_APPS})`
 
 /** Stores a consent; repeating it changes nothing. Throws 409 `too_many_apps`. */
 export async function giveConsent(

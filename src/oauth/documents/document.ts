@@ -14,7 +14,7 @@ import { faultOfUri, MAX_URI_LENGTH } from '../redirects.ts'
  * for it, so only what is needed is taken: its redirect URIs, and how it authenticates.
  */
 
-const MOST_REDIRECTS = 50
+const MAX_REDIRECTS = 50
 
 /** What is wrong with the URL that is an app's id; undefined if it is valid. Ids are compared as strings. */
 export function faultOfId(id: string, own: Own): string | undefined {
@@ -77,7 +77,7 @@ export function readDocument(id: string, text: string, { ISSUER }: Pick<Own, 'IS
     (uri) => uri.length <= MAX_URI_LENGTH && !faultOfUri(uri, { takesSchemes: isPublic }),
   )
   const isWhole = grant_types.includes('authorization_code') && response_types.includes('code')
-  if (redirects.length === 0 || redirects.length > MOST_REDIRECTS || !isWhole)
+  if (redirects.length === 0 || redirects.length > MAX_REDIRECTS || !isWhole)
     throw new Refusal('document_form')
   const kept: Kept = {
     name: DisplayName().safeParse(document.client_name).data ?? new URL(id).host,

@@ -12,7 +12,7 @@ import { type User, users } from '../models.ts'
 export type Notice = (isDone: SQL, eventId: string) => OwedMail
 
 /** At most this many administrators are told of one change. */
-const MOST_ADMINS_TOLD = 100
+const MAX_ADMINS_TOLD = 100
 
 /** A mail with a link to a user, requested by a manager; `emailNormalized` is the recipient. */
 export const mailOnRequest =
@@ -83,7 +83,7 @@ export function addressChangeNotices(
 export const selectAdminsToTell = (exceptIds: readonly string[] = []) =>
   sql<Recipient>`SELECT id, email, email_normalized, email_verified_at FROM ${users}
     WHERE role = 'admin' AND state = 'active' AND email_verified_at IS NOT NULL
-      AND ${notInArray(users.id, [...exceptIds])} LIMIT ${MOST_ADMINS_TOLD}`
+      AND ${notInArray(users.id, [...exceptIds])} LIMIT ${MAX_ADMINS_TOLD}`
 
 type ToAdmins = Extract<MailKind, 'service_changed' | `webhook_${string}`>
 
