@@ -6,7 +6,7 @@ import { softwarePasskey } from './support/authenticator.ts'
 import { addPasskey, codeOf, mailedCode } from './support/factors.ts'
 import { comeFrom, isSignedIn, newJar, withProviders } from './support/identities.ts'
 import { addKey } from './support/keys.ts'
-import { addApp } from './support/oauth.ts'
+import { addApp, letApp } from './support/oauth.ts'
 import { openBrowser, signedIn } from './support/pages.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
@@ -254,3 +254,22 @@ test.each([
     })
   },
 )
+
+test('HX8, AC4: an app is not refused tokens for a role that its user has no longer', async () => {
+  const strict = openApi({ ...own.bindings, SECOND_FACTOR: 'managers' })
+  const app = await addApp(api, { scopes: ['openid'] })
+  const ada = await api.person({ role: 'manager' })
+  const { refreshToken } = await letApp(api, ada, { scope: 'openid', app })
+  const refresh = async () => {
+    const answer = await strict.send('POST', '/oauth/token', {
+      headers: { authorization: `Basic ${btoa(`${app.client_id}:${app.client_secret}`)}` },
+      raw: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: refreshToken }),
+    })
+    return answer.body.error ?? answer.status
+  }
+  expect(await refresh()).toBe('invalid_grant')
+  await own.whileLagging(async () => {
+    await api.sql("UPDATE users SET role = 'user' WHERE id = ?", [ada.id])
+    expect(await refresh()).toBe(200)
+  })
+})

@@ -63,9 +63,9 @@ export function openLinkToken({ keys }: Config, token: string): { purpose: strin
 
 /**
  * By how much a link may outlive its lifetime: an undo lives from the change on, which takes a day to be confirmed and
- * another to be approved.
+ * another to be approved. Mails that went out late prolong each of the two by the life of its code.
  */
-export const PROLONGED_MS = LIFETIME_MS.change_email + LIFETIME_MS.approve_email_change
+export const PROLONGED_MS = LIFETIME_MS.change_email + LIFETIME_MS.approve_email_change + 2 * CODE_LIFETIME_MS
 
 /** Whether it may still be valid, by its age alone. */
 export const mayBeLive = ({ purpose, id }: { purpose: string; id: string }, now: number) =>
@@ -167,7 +167,8 @@ export const noteFollowed = ({ now }: { now: number }, { id }: Pick<OneTimeToken
 /**
  * The time of adding something to an account that undoing a change of address removes if it was added since: `now`,
  * but not before an undo that is already there. So whatever is written after it counts as later, however long its
- * request takes and whatever the clocks of two Workers say.
+ * request takes and whatever the clocks of two Workers say. What was added just before, by a Worker whose clock was ahead,
+ * may count as later too.
  */
 export const addedAt = (userId: string, now: number) =>
   sql<number>`CAST(max(${now}, coalesce((SELECT max(created_at) FROM ${oneTimeTokens}

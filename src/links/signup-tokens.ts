@@ -37,7 +37,7 @@ export function isSignupTokenOf(
   emailNormalized: string,
   token: string | undefined,
   now: number,
-): boolean {
+): token is string {
   const opened = openSignupToken(config, token, now)
   if (!opened) return false
   const given = Buffer.from(opened.digest)

@@ -194,9 +194,12 @@ export const signupRoutes = new Hono<PageEnv>()
       const input = validate(AskForMail(), { email, ...knownDevice(c) })
       const asked = await resendVerification(c.var, input)
       const { signup_token } = askerOf(c, 'verify_email')
-      rememberAsker(c, 'verify_email', asked.request_token)
-      if (!isSignupTokenOf(c.var.config, normalizeEmail(input.email), signup_token, c.var.now))
+      if (!isSignupTokenOf(c.var.config, normalizeEmail(input.email), signup_token, c.var.now)) {
+        rememberAsker(c, 'verify_email', asked.request_token)
         return c.redirect(`${WITH_PROOF}?done=sent`, 303)
+      }
+      // Together, as earlier versions kept the sign-up's token where the other goes now.
+      rememberSignup(c, signup_token, asked.request_token)
       return checkMail(c, email, recallContinuation(c), { title: viewOf(c).texts.signin.check.sent })
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error

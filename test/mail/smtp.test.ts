@@ -182,6 +182,21 @@ test.concurrent('Fault 17: a mail that was not sent is tried again with the same
   expect([header(sent!.raw, 'Message-ID'), others]).toEqual([`<${row.id}@people.test>`, []])
 })
 
+test.concurrent('Fault 17: a mail of a newer version, while that is rolled out, waits for a Worker that knows it', async () => {
+  const own = await freshUpstreams()
+  const api = openApi({ ...own.bindings, ...SMTP } as never)
+  const email = `once-leaves.${crypto.randomUUID()}@people.test`
+  await api.person({ email })
+  await api.send('POST', '/v1/auth/forgot_password', { body: { email } })
+  const tryAs = async (kind: string) => {
+    await api.sql('UPDATE outbox SET next_attempt_at = 0, kind = ?', [kind])
+    await runMailCron(api)
+    return outboxOf(api)
+  }
+  expect(await tryAs('of_a_newer_version')).toMatchObject({ sent: 0, dead: 0, refusal: 'no_answer' })
+  expect(await tryAs('reset_password')).toMatchObject({ sent: 1, dead: 0, refusal: null })
+})
+
 test.concurrent.each(['drops', 'silent'])(
   'Fault 17: a mail without an answer after its end (%s) may have been sent: it is not sent again by itself',
   async (how) => {

@@ -238,6 +238,10 @@ describe('HX8: when Redis could not be told, repeating the request tells it', ()
         api.send('POST', '/oauth/revoke', { headers: basic(client), raw: new URLSearchParams({ token }) }),
       [200, 200],
     ],
+    'an administrator removes it': [
+      ({ client }) => api.send('DELETE', `/v1/oauth_clients/${client.client_id}`, { token: admin.token }),
+      [204, 404],
+    ],
     'they take their consent back': [grantOf('DELETE'), [204, 404]],
     'they take a scope back': [grantOf('PATCH', { scopes: ['openid'] }), [200, 200]],
   }

@@ -148,15 +148,16 @@ test('CONSOLE=off removes the console, and everybody keeps their account page', 
   expect((await browser.open('/account')).status).toBe(200)
 })
 
-test.each([
-  ['', false],
-  [', also if the deployment was upgraded meanwhile', true],
-])('Somebody who signs up enters the code in the mail, and can sign in%s', async (_, wasUpgraded) => {
+test.each<[string, { upgraded?: true; again?: true }]>([
+  ['', {}],
+  [', also if the deployment was upgraded meanwhile', { upgraded: true }],
+  [', also of a second mail if the deployment was upgraded meanwhile', { upgraded: true, again: true }],
+])('Somebody who signs up enters the code in the mail, and can sign in%s', async (_, { upgraded, again }) => {
   const browser = openJar(openApi({ EMAIL_VERIFICATION: 'required' }))
   const email = `${crypto.randomUUID()}@people.test`
   const asked = await browser.submit('/signup', '/signup', { name: 'Ada', email, password: PASSWORD })
   expect(asked.status).toBe(303)
-  if (wasUpgraded) {
+  if (upgraded) {
     // Earlier versions left the sign-up's token in the other cookie.
     browser.jar.set('__Host-roster-verify_email', browser.jar.get('__Host-roster-signed_up')!)
     browser.jar.delete('__Host-roster-signed_up')
@@ -164,7 +165,11 @@ test.each([
   expect((await browser.open(asked.to!)).text).toContain(email)
   const wrong = await browser.submit(asked.to!, '/signup/code', { email, code: '00000000' })
   expect([wrong.status, wrong.text.includes('That code is not right')]).toEqual([400, true])
-  const code = /code, .*: (\d{8})$/m.exec((await api.mailsTo(email))[0]!.text)![1]!
+  if (again) {
+    const answer = await browser.submit(asked.to!, '/signup/again', { email, code: '' })
+    expect([answer.status, answer.text.includes('name="code"')]).toEqual([200, true])
+  }
+  const code = /code, .*: (\d{8})$/m.exec((await api.mailsTo(email)).at(-1)!.text)![1]!
   const right = await browser.submit(asked.to!, '/signup/code', {
     email,
     code: `${code.slice(0, 4)} ${code.slice(4)}`,

@@ -13,7 +13,7 @@ import { versionMismatch } from '../../http/precondition.ts'
 import { invalidInput } from '../../http/problem.ts'
 import { sendAfterwards } from '../../mail/outbox.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
-import { publishDoubts, whileDoubting } from '../../sessions/near.ts'
+import { orDoubting, publishDoubts, whileDoubting } from '../../sessions/near.ts'
 import { type Authority, byActor } from '../../users/change.ts'
 import { writeConflict } from '../../users/errors.ts'
 import { toTime } from '../../values/ids.ts'
@@ -193,8 +193,11 @@ async function changeClientBy(
   open?: () => Promise<Telling>,
 ): Promise<ClientRow | undefined> {
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    // A lagging replica would only repeat what it has answered before.
-    const row = await requireClient(resources, id, { ofPrimary: round > 0 })
+    // A lagging replica would only repeat what it has answered before. Whoever removes an app that is gone perhaps could
+    // not tell Redis the first time.
+    const row = await orDoubting(resources, { clients: [id] }, () =>
+      requireClient(resources, id, { ofPrimary: round > 0 }),
+    )
     const decided = decide(row)
     if (!decided) {
       // A lagging replica may show the row as it was before somebody else's change.

@@ -118,7 +118,10 @@ const byRefreshToken: Grant = async (resources, given, fields) => {
   const client = await proveClientOf(resources, given, read.client[0])
   assertMayUseGrant(client, 'refresh_token')
   if (fields.refresh_token === undefined) throw oauthError('invalid_request', 'refresh_token is missing.')
-  const found = token && (await withPrimaryFallback(resources, read.found[0], place))
+  let found = token && (await withPrimaryFallback(resources, read.found[0], place))
+  // An app that is refused forgets its session, so a lagging replica's earlier role does not refuse it.
+  if (found && lacksFactor(config, found))
+    found = (await resources.db.readPrimary(selectClientSession({ ...place, now }))).found[0]
   if (!found) throw invalidGrant(new Refusal('unknown'))
   // A session that has ended stays as it is.
   if (!isClientSessionLive(found)) throw invalidGrant(new Refusal('revoked'))

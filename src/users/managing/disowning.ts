@@ -13,13 +13,15 @@ import type { Acting } from '../change.ts'
  */
 
 /**
- * A condition on clients: a service that this user answers for, or has ever changed, as they may know its secret or have
- * added a key. `secret_by` names the last who set one, and a former secret is good for days.
+ * A condition on clients: a service that this user answers for, or has changed, as they may know its secret or have
+ * added a key. `secret_by` names the last who set one, and a former secret is good for days. Whoever only shut it out, as
+ * below, knows neither.
  */
 const isServiceOf = (userId: string) =>
   sql`(owner_id = ${userId} OR secret_by = ${userId} OR id IN (SELECT details ->> '$.client_id' FROM ${activityLogs}
     WHERE actor_id = ${userId} AND actor_id IS NOT NULL AND ${IS_OF_OTHERS}
-      AND action IN ('client.created', 'client.updated', 'client.secret_rotated')))
+      AND action IN ('client.created', 'client.updated', 'client.secret_rotated')
+      AND details ->> '$.reason' IS NOT 'revoke_old'))
     AND instr(grants, '"client_credentials"') > 0`
 
 export const selectServicesOf = (userId: string) =>
