@@ -5,6 +5,7 @@ import type { List } from '../http/pagination.ts'
 import { AsRequest, Button, Empty, Message, Paging, type Said, Select } from '../pages/components.tsx'
 import { History } from '../pages/history.tsx'
 import { ConsolePage, Head } from '../pages/layout.tsx'
+import { ExportLinks } from './rows.tsx'
 import type { PageProps } from './today.tsx'
 
 export const ActivityPage: FC<
@@ -78,14 +79,7 @@ export const ActivityPage: FC<
         <History view={view} rows={list.data} viewerId={viewer.id} names={names} leads dayAs="h2" />
       )}
       <Paging view={view} pages={list.pagination} at={at} />
-      <div class="actions flush">
-        <a class="button quiet" href={`/admin/activity/export?${query({ format: 'csv' })}`}>
-          {texts.exportCsv}
-        </a>
-        <a class="button quiet" href={`/admin/activity/export?${query({ format: 'ndjson' })}`}>
-          {texts.exportNdjson}
-        </a>
-      </div>
+      <ExportLinks view={view} to={(format) => `/admin/activity/export?${query({ format })}`} />
       <AsRequest
         view={view}
         calls={[

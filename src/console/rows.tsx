@@ -2,6 +2,7 @@ import type { Child, FC } from 'hono/jsx'
 import type { List } from '../http/pagination.ts'
 import { AsRequest, Button, Empty, Fold, Form, Message, Paging, type Said } from '../pages/components.tsx'
 import { ConsolePage, Head, Section, type Viewer } from '../pages/layout.tsx'
+import type { View } from '../pages/view.ts'
 import type { PageProps } from './today.tsx'
 
 /** One item of a list: a link to its page, and what is shown with it. */
@@ -80,4 +81,16 @@ export const Remove: FC<Removing> = ({ viewer, path, texts }) => (
       </Form>
     </Fold>
   </Section>
+)
+
+/** A list as a file. `to` gives the link for a format. */
+export const ExportLinks: FC<{ view: View; to: (format: 'csv' | 'ndjson') => string }> = ({ view, to }) => (
+  <div class="actions flush">
+    <a class="button quiet" href={to('csv')}>
+      {view.texts.console.people.exportCsv}
+    </a>
+    <a class="button quiet" href={to('ndjson')}>
+      {view.texts.console.people.exportNdjson}
+    </a>
+  </div>
 )

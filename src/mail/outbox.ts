@@ -11,11 +11,11 @@ import { type User, users } from '../users/models.ts'
 import { HOUR_MS } from '../values/durations.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { timeOfId } from '../values/ids.ts'
+import { describeUserAgent } from '../values/user-agent.ts'
 import { deliverNew } from './delivery.ts'
 import { KINDS, type MailKind } from './kinds.ts'
 import type { MailRequested, Notices } from './limits.ts'
 import { isDead, type OutboxMail, outbox } from './models.ts'
-import { deviceOf } from './text.ts'
 
 const NOTICE_LIFETIME_MS = 48 * HOUR_MS
 
@@ -66,7 +66,7 @@ function enqueue({ now, origin }: Resources, mail: QueuedMail): { id: string; wh
     sent_at: null,
     dead_at: null,
     country: isAsked ? origin.country : null,
-    device: isAsked ? deviceOf(origin.userAgent) : null,
+    device: isAsked ? describeUserAgent(origin.userAgent) : null,
     refusal: null,
     event_id: event?.id ?? null,
     // The reader's language or, if they have chosen none, that of the request that caused the mail.

@@ -53,7 +53,7 @@ function sentenceOf(texts: MailTexts, asked: Asked, happened = texts.frame.asked
     happened,
     ...momentOf(texts, asked.at),
     country: asked.country === null ? undefined : countryName(texts, asked.country),
-    device: asked.device === null ? undefined : deviceName(texts, asked.device),
+    device: asked.device === null ? undefined : describeUserAgent(texts, asked.device),
   })
 }
 
@@ -71,8 +71,8 @@ function countryName({ language, frame }: MailTexts, code: string): string {
   return new Intl.DisplayNames(language, { type: 'region' }).of(code) ?? code
 }
 
-/** Devices are stored in our English words (`deviceOf`), before the language is known. */
-function deviceName({ frame }: MailTexts, device: string): string {
+/** Devices are stored in our English words (`describeUserAgent`), before the language is known. */
+function describeUserAgent({ frame }: MailTexts, device: string): string {
   const [browser, system] = device.split(' on ')
   return browser && system ? frame.deviceOn(browser, system) : device
 }

@@ -45,36 +45,6 @@ export interface Occasion extends Moment {
   device: string | undefined
 }
 
-/** The first that matches a User-Agent counts, as later browsers also use the names of earlier ones. */
-const BROWSERS: [RegExp, string][] = [
-  [/Edg(e|A|iOS)?\//, 'Edge'],
-  [/OPR\/|Opera/, 'Opera'],
-  [/SamsungBrowser\//, 'Samsung Internet'],
-  [/Firefox\/|FxiOS\//, 'Firefox'],
-  [/Chrome\/|CriOS\//, 'Chrome'],
-  [/Safari\//, 'Safari'],
-]
-const SYSTEMS: [RegExp, string][] = [
-  [/iPhone/, 'iPhone'],
-  [/iPad/, 'iPad'],
-  [/Android/, 'Android'],
-  [/Windows/, 'Windows'],
-  [/CrOS/, 'ChromeOS'],
-  [/Mac OS X|Macintosh/, 'macOS'],
-  [/Linux/, 'Linux'],
-]
-
-/**
- * A device in our own words: a User-Agent is text of the caller's choice, and must not get into anybody's
- * mail.
- */
-export function deviceOf(userAgent: string | null): string | null {
-  const nameIn = (names: [RegExp, string][]) => names.find(([pattern]) => pattern.test(userAgent ?? ''))?.[1]
-  const [browser, system] = [nameIn(BROWSERS), nameIn(SYSTEMS)]
-  if (!browser) return system ?? null
-  return system ? `${browser} on ${system}` : browser
-}
-
 /** An address that is safe to show in a mail: any other local part is a stranger's text, perhaps a link. */
 export const repeatable = (email: string): string | undefined =>
   /^[A-Za-z0-9._+-]+@[^@]*$/.test(email) ? email : undefined

@@ -1,5 +1,6 @@
 import { DAY_MS, HOUR_MS, inWords, MINUTE_MS } from '../values/durations.ts'
 import { isLanguage } from '../values/languages.ts'
+import { readUserAgent } from '../values/user-agent.ts'
 
 /** Times and devices, as people read them. Intl formats times in the reader's zone; no script is needed. */
 
@@ -96,38 +97,13 @@ export function toAgo(clock: Clock, at: number, now: string): string {
 
 export const toNumber = (language: string, value: number) => value.toLocaleString(localeOf(language))
 
-const BROWSERS: [RegExp, string][] = [
-  [/Edg\//, 'Edge'],
-  [/OPR\//, 'Opera'],
-  [/Firefox\//, 'Firefox'],
-  [/(Chrome|CriOS)\//, 'Chrome'],
-  [/Safari\//, 'Safari'],
-]
-const SYSTEMS: [RegExp, string][] = [
-  [/iPhone/, 'iPhone'],
-  [/iPad/, 'iPad'],
-  [/Android/, 'Android'],
-  [/Windows/, 'Windows'],
-  [/Mac OS X|Macintosh/, 'macOS'],
-  [/CrOS/, 'ChromeOS'],
-  [/Linux/, 'Linux'],
-]
-const nameIn = (names: [RegExp, string][], text: string) => names.find(([pattern]) => pattern.test(text))?.[1]
-
 /** What a User-Agent says, as far as people care: a browser and its system, or a program. */
-export function deviceOf(userAgent: string | null): {
-  browser?: string
-  system?: string
-  program?: string
-  isPhone: boolean
-} {
-  const text = userAgent ?? ''
-  const isPhone = /iPhone|Android|Mobile/.test(text)
-  const browser = nameIn(BROWSERS, text)
-  const system = nameIn(SYSTEMS, text)
+export function deviceOf(userAgent: string | null) {
+  const { browser, system } = readUserAgent(userAgent)
+  const isPhone = /iPhone|Android|Mobile/.test(userAgent ?? '')
   if (browser && system) return { browser, system, isPhone }
-  const program = /^[\w.-]+(?:\/[\d.]+)?/.exec(text)?.[0].replace('/', ' ')
-  return { ...(program && { program }), isPhone }
+  const program = /^[\w.-]+(?:\/[\d.]+)?/.exec(userAgent ?? '')?.[0].replace('/', ' ')
+  return { program, isPhone }
 }
 
 /** A country by its name in the language: "Norway". */

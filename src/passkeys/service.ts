@@ -10,11 +10,11 @@ import { lastWayIn } from '../factors/errors.ts'
 import type { Passkey as PasskeyView } from '../factors/schemas.ts'
 import { Refusal } from '../http/problem.ts'
 import { addedAt, readAddedAt } from '../links/service.ts'
-import { deviceOf } from '../mail/text.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { sessions } from '../sessions/models.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
 import { toTime, toTimeOrNull } from '../values/ids.ts'
+import { describeUserAgent } from '../values/user-agent.ts'
 import {
   creationOptions,
   expectedOf,
@@ -92,7 +92,7 @@ export async function registerPasskey(
     aaguid: made.aaguid,
     may_be_synced: made.mayBeSynced ? 1 : 0,
     is_synced: made.isSynced ? 1 : 0,
-    name: input.name ?? deviceOf(origin.userAgent) ?? 'Passkey',
+    name: input.name ?? describeUserAgent(origin.userAgent) ?? 'Passkey',
     created_at: now,
     last_used_at: null,
   }

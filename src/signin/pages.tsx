@@ -1,4 +1,4 @@
-import type { FC } from 'hono/jsx'
+import type { Child, FC } from 'hono/jsx'
 import type { IdentityProvider } from '../config/providers.ts'
 import { Button, Checkbox, Field, Form, Message, type Said } from '../pages/components.tsx'
 import { NarrowPage } from '../pages/layout.tsx'
@@ -236,22 +236,43 @@ export const CheckMailPage: FC<FormPage & Continuation & { email: string }> = ({
   )
 }
 
-export const ForgotPage: FC<FormPage> = ({ view, token, message, values = {}, errors = {} }) => {
+type AddressPageOptions = FormPage & {
+  texts: { title: string; lead: string }
+  action: string
+  button: string
+  /** Where its reader goes instead. */
+  back?: string
+  /** What is asked besides. */
+  children?: Child
+}
+
+/** Asks for the address to send a mail to. */
+export const AddressPage: FC<AddressPageOptions> = ({
+  view,
+  token,
+  message,
+  values = {},
+  errors = {},
+  texts: { title, lead },
+  action,
+  button,
+  back = '/signin',
+  children,
+}) => {
   const { common, signin } = view.texts
-  const { forgotten } = signin
   return (
     <NarrowPage
       view={view}
-      title={forgotten.title}
+      title={title}
       isError={message?.tone === 'danger'}
-      below={<a href="/signin">{forgotten.back}</a>}
+      below={<a href={back}>{signin.forgotten.back}</a>}
     >
       <div class="stack">
-        <h1>{forgotten.title}</h1>
-        <p class="soft">{forgotten.lead}</p>
+        <h1>{title}</h1>
+        <p class="soft">{lead}</p>
       </div>
       <Message message={message} />
-      <Form action="/forgot" token={token}>
+      <Form action={action} token={token}>
         <Field
           name="email"
           label={common.email}
@@ -263,47 +284,24 @@ export const ForgotPage: FC<FormPage> = ({ view, token, message, values = {}, er
           required
           autofocus={!message}
         />
+        {children}
         <Button style="primary" wide>
-          {forgotten.button}
+          {button}
         </Button>
       </Form>
     </NarrowPage>
   )
 }
 
+export const ForgotPage: FC<FormPage> = (page) => {
+  const { forgotten } = page.view.texts.signin
+  return <AddressPage {...page} texts={forgotten} action="/forgot" button={forgotten.button} />
+}
+
 /** Requests the confirmation mail once more. */
-export const ResendPage: FC<FormPage> = ({ view, token, message, values = {}, errors = {} }) => {
-  const { common, signin } = view.texts
-  return (
-    <NarrowPage
-      view={view}
-      title={signin.resend.title}
-      isError={message?.tone === 'danger'}
-      below={<a href="/signin">{signin.forgotten.back}</a>}
-    >
-      <div class="stack">
-        <h1>{signin.resend.title}</h1>
-        <p class="soft">{signin.resend.lead}</p>
-      </div>
-      <Message message={message} />
-      <Form action="/signup/again" token={token}>
-        <Field
-          name="email"
-          label={common.email}
-          type="email"
-          value={values.email}
-          error={errors.email}
-          autocomplete="username"
-          inputmode="email"
-          required
-          autofocus={!message}
-        />
-        <Button style="primary" wide>
-          {signin.forgotten.button}
-        </Button>
-      </Form>
-    </NarrowPage>
-  )
+export const ResendPage: FC<FormPage> = (page) => {
+  const { resend, forgotten } = page.view.texts.signin
+  return <AddressPage {...page} texts={resend} action="/signup/again" button={forgotten.button} />
 }
 
 export const ContinuationFields: FC<Continuation> = ({ to, target }) => (

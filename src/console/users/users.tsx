@@ -19,6 +19,7 @@ import type { View } from '../../pages/view.ts'
 import type { ManagedUser } from '../../users/schemas.ts'
 import { SearchBox } from '../fields.tsx'
 import type { Totals } from '../queries.ts'
+import { ExportLinks } from '../rows.tsx'
 import { StateBadge } from './state.tsx'
 
 export interface UsersFilter {
@@ -211,14 +212,7 @@ export const UsersPage: FC<{
         {common.zone(view.timeZone)}
       </Paging>
       {viewer.role === 'admin' && (
-        <div class="actions flush">
-          <a class="button quiet" href={`/admin/people/export?${query}&format=csv`}>
-            {texts.exportCsv}
-          </a>
-          <a class="button quiet" href={`/admin/people/export?${query}&format=ndjson`}>
-            {texts.exportNdjson}
-          </a>
-        </div>
+        <ExportLinks view={view} to={(format) => `/admin/people/export?${query}&format=${format}`} />
       )}
       <AsRequest
         view={view}

@@ -76,7 +76,7 @@ const isOwnTo = (clientId: string, claims: AnyClaims | undefined) =>
 const serviceOf = (claims: AnyClaims | undefined) => (claims && isOfClient(claims) ? claims.aud : undefined)
 
 /** An active token, in the terms of RFC 7662. */
-function sayGood({ config }: Resources, claims: AnyClaims, scopes?: readonly string[]): Introspection {
+function toActive({ config }: Resources, claims: AnyClaims, scopes?: readonly string[]): Introspection {
   if (scopes?.length === 0) return INACTIVE
   const { ISSUER: iss, AUDIENCE: aud } = config
   return {
@@ -118,7 +118,7 @@ export async function introspect(
         : asker.resources?.includes(service) === true
     const said = claims && mayHear ? await introspectByCopies(resources, claims, replies) : undefined
     if (!claims) return INACTIVE
-    if (said) return sayGood(resources, claims, said.scopes)
+    if (said) return toActive(resources, claims, said.scopes)
   }
 
   const isApps = claims !== undefined && isOfClient(claims) && claims.sid !== undefined
@@ -139,12 +139,12 @@ export async function introspect(
   if (isNear && service) keepClient(resources, client, service, { replies, readAt })
   if (refresh) {
     const row = await withPrimaryFallback(resources, read.found[0], session)
-    return ofRefreshToken(resources, refresh, row, client.id)
+    return introspectRefreshToken(resources, refresh, row, client.id)
   }
   const mayHear =
     isOwnTo(client.id, claims) || owns(client, serviceOf(claims)) || (service && mayIntrospectAny(service))
   if (!claims || !mayHear) return INACTIVE
-  return wordOf(resources, claims, { replies, readAt, ...(isApps && { rows: read.found }) })
+  return introspectByDatabase(resources, claims, { replies, readAt, ...(isApps && { rows: read.found }) })
 }
 
 /**
@@ -164,12 +164,12 @@ export async function describeToken(
     isFresh || resource !== undefined ? undefined : await readNear(resources, keysOfToken(claims))
   const said = await introspectByCopies(resources, claims, replies)
   return said
-    ? sayGood(resources, claims, said.scopes)
-    : wordOf(resources, claims, { replies, readAt: Date.now() })
+    ? toActive(resources, claims, said.scopes)
+    : introspectByDatabase(resources, claims, { replies, readAt: Date.now() })
 }
 
-/** By libSQL. What it says is copied to Redis after the answer. */
-async function wordOf(
+/** By libSQL, whose answer is copied to Redis afterwards. */
+async function introspectByDatabase(
   resources: Resources,
   claims: AnyClaims,
   { replies, readAt, rows }: { replies: Replies; readAt: number; rows?: readonly ClientSessionRow[] },
@@ -178,7 +178,7 @@ async function wordOf(
   if (!isOfClient(claims)) {
     const near = await openLogin(resources, claims, replies)
     const profile = await unlessRefused(findOwnProfile(resources, claims, { isFresh: true, near }))
-    return profile ? sayGood(resources, claims) : INACTIVE
+    return profile ? toActive(resources, claims) : INACTIVE
   }
   if (claims.sid === undefined) {
     const { client, service } = await db.read({
@@ -187,7 +187,7 @@ async function wordOf(
     })
     const scopes = serviceScopesNow(await serviceWithPrimaryFallback(resources, service[0], claims), claims)
     if (client[0] && service[0]) keepClient(resources, client[0], service[0], { replies, readAt })
-    return scopes ? sayGood(resources, claims, scopes) : INACTIVE
+    return scopes ? toActive(resources, claims, scopes) : INACTIVE
   }
   const session = { ...claims, sid: claims.sid }
   const [found] = rows ?? (await db.read(selectClientSession({ ...session, now }))).found
@@ -195,10 +195,10 @@ async function wordOf(
   if (!isClientSessionLive(row, claims.epoch) || !isForOwnAudience(row, claims)) return INACTIVE
   if (lacksFactor(resources.config, row)) return INACTIVE
   keepSession(resources, session, row, { replies, readAt })
-  return sayGood(resources, claims, scopesNow(row, claims.scope.split(' ')))
+  return toActive(resources, claims, scopesNow(row, claims.scope.split(' ')))
 }
 
-function ofRefreshToken(
+function introspectRefreshToken(
   { config }: Resources,
   token: { counter: number },
   row: ClientSessionRow | undefined,

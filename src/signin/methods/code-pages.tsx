@@ -3,57 +3,34 @@ import { CODE_LIFETIME_MS } from '../../links/service.ts'
 import { Button, Checkbox, Field, Form, Message } from '../../pages/components.tsx'
 import { toDuration } from '../../pages/format.ts'
 import { NarrowPage } from '../../pages/layout.tsx'
-import { ContinuationFields, type FormPage } from '../pages.tsx'
+import { AddressPage, ContinuationFields, type FormPage } from '../pages.tsx'
 import { type Continuation, withContinuation } from '../targets.ts'
 import { type BotChallenge, BotChallengeBox } from './joining.tsx'
 
 /** Asks where to send the code. */
 export const AskForCodePage: FC<FormPage & Continuation & { challenge: BotChallenge | undefined }> = ({
-  view,
-  token,
-  message,
-  values = {},
-  errors = {},
   challenge,
   to,
   target,
+  ...page
 }) => {
-  const { common, signin } = view.texts
+  const { view, values = {} } = page
+  const { code, stay } = view.texts.signin
   return (
-    <NarrowPage
-      view={view}
-      title={signin.code.title}
-      isError={message?.tone === 'danger'}
-      below={<a href={withContinuation('/signin', { to, target })}>{signin.forgotten.back}</a>}
+    <AddressPage
+      {...page}
+      texts={code}
+      action="/signin/code"
+      button={code.button}
+      back={withContinuation('/signin', { to, target })}
     >
-      <div class="stack">
-        <h1>{signin.code.title}</h1>
-        <p class="soft">{signin.code.lead}</p>
-      </div>
-      <Message message={message} />
-      <Form action="/signin/code" token={token}>
-        <ContinuationFields to={to} target={target} />
-        <input type="hidden" name="asks" value="yes" />
-        <Field
-          name="email"
-          label={common.email}
-          type="email"
-          value={values.email}
-          error={errors.email}
-          autocomplete="username"
-          inputmode="email"
-          required
-          autofocus={!message}
-        />
-        <Checkbox name="remember" value="yes" checked={!values.email || values.remember === 'yes'}>
-          {signin.stay}
-        </Checkbox>
-        <BotChallengeBox view={view} challenge={challenge} />
-        <Button style="primary" wide>
-          {signin.code.button}
-        </Button>
-      </Form>
-    </NarrowPage>
+      <ContinuationFields to={to} target={target} />
+      <input type="hidden" name="asks" value="yes" />
+      <Checkbox name="remember" value="yes" checked={!values.email || values.remember === 'yes'}>
+        {stay}
+      </Checkbox>
+      <BotChallengeBox view={view} challenge={challenge} />
+    </AddressPage>
   )
 }
 

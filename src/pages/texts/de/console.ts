@@ -275,8 +275,6 @@ export const console: typeof English = {
     to: 'Bis',
     none: 'Nichts gefunden',
     noneHint: 'Zu diesen Filtern gibt es keine Einträge.',
-    exportCsv: 'Als CSV exportieren',
-    exportNdjson: 'Als NDJSON exportieren',
   },
   system: {
     title: 'System',

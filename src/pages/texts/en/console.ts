@@ -264,8 +264,6 @@ export const console = {
     to: 'To',
     none: 'Nothing here',
     noneHint: 'Nothing that happened fits these filters.',
-    exportCsv: 'Export as CSV',
-    exportNdjson: 'Export as NDJSON',
   },
   system: {
     title: 'System',
