@@ -59,6 +59,7 @@ export default defineConfig({
         test: {
           name: 'worker',
           include: ['test/**/*.test.ts'],
+          setupFiles: './test/support/after-file.ts',
           exclude: [...IN_NODE, ...leftOut],
           ...PATIENCE,
           ...(process.env.WHOLE === '1' && { testTimeout: 1_800_000 }),

@@ -105,7 +105,7 @@ const KEPT_MS: Record<Kind, number> = {
   sessions_expired: DAY_MS,
   idempotency_keys: DAY_MS,
   throttles: 0,
-  one_time_tokens: 10 * DAY_MS,
+  one_time_tokens: 10 * DAY_MS + 20 * MINUTE_MS,
   api_keys: 30 * DAY_MS,
   invitations: 30 * DAY_MS,
   mails: 14 * DAY_MS,

@@ -399,7 +399,7 @@ test('HX11: five mails are sent at a time, so those whose recipients hang do not
   await own.behave('mail', { mode: 'status', status: 500 })
   for (const email of ids) await api.send('POST', '/v1/auth/forgot_password', { body: { email } })
   await api.sql('UPDATE outbox SET next_attempt_at = 0 WHERE sent_at IS NULL AND dead_at IS NULL')
-  await own.behave('mail', { mode: 'latency', ms: 500 })
+  await own.behave('mail', { mode: 'latency', ms: 2000 })
   const { calls } = await own.measure(sendMail)
   await own.behave('mail', { mode: 'pass' })
   const sent = calls.filter(({ upstream, method }) => upstream === 'mail' && method === 'POST')

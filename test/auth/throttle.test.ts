@@ -340,7 +340,7 @@ describe('The network of a caller', () => {
       statusFor('unlock_account', {
         body: { token: makeLinkToken(api.config(), 'unlock_account', aged(days)) },
       })
-    expect([await press(7), await press(9)]).toEqual([400, 429])
+    expect([await press(9), await press(9.1)]).toEqual([400, 429])
   })
 
   test('RL4: is named by a trusted server only; invalid names share one counter', async () => {

@@ -11,7 +11,7 @@ import { migrate } from '../../scripts/migrate.ts'
 import { type MailServer, startMailServer } from './mail-server.ts'
 import { firstOf } from './older-schema.ts'
 import { startProvider } from './provider.ts'
-import { type RedisMode, startProxy } from './proxy.ts'
+import { type RedisMode, type Replica, startProxy } from './proxy.ts'
 import { startReceiver } from './receiver.ts'
 
 declare module 'vitest' {
@@ -63,21 +63,25 @@ export default async function setup(project: TestProject) {
       startUpstash({ token, engine: 'auto', dir: join(dir, 'redis') }),
     ])
     closers.push(database.close, redis.close)
+    const close = async () => {
+      await Promise.all([database.close(), redis.close()])
+      rmSync(dir, { recursive: true, force: true })
+    }
     folders.set(database.url, join(dir, 'database'))
     if (migrations !== undefined) {
       await migrate(database.url, undefined, firstOf(migrations, dir))
       if (process.env.SCHEMA === 'newer') await addWhatComesLater(database.url)
     }
-    return { libsql: database.url, redis: redis.url }
+    return { libsql: database.url, redis: redis.url, close }
   }
 
   /** A copy of a database that nobody writes to meanwhile. */
-  async function startReplica(libsql: string): Promise<string> {
+  async function startReplica(libsql: string): Promise<Replica> {
     const dir = mkdtempSync(join(home, 'replica-'))
     cpSync(folders.get(libsql)!, dir, { recursive: true })
-    const { url, close } = await startSqld({ dir })
-    closers.push(close)
-    return url
+    const replica = await startSqld({ dir })
+    closers.push(replica.close)
+    return replica
   }
 
   async function teardown() {

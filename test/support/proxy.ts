@@ -12,6 +12,7 @@ import { listen } from '../../scripts/local/process.ts'
  *   DELETE /<label>/__log                   forget it
  *   POST   /__fresh                         a label with an empty database and Redis of its own: { label }; the body
  *                                           says how many migrations it has: { migrations }
+ *   DELETE /<label>/__fresh                 ends these two
  *   POST   /<label>/__lag                   from now on, libSQL's replica knows what there is, and nothing later; only
  *                                           for labels of /__fresh, as nobody may write meanwhile
  *   DELETE /<label>/__lag                   it lags no more
@@ -21,6 +22,12 @@ import { listen } from '../../scripts/local/process.ts'
  */
 export type Upstream = 'libsql' | 'redis' | 'mail'
 export type Upstreams = Record<Upstream, string>
+/** Those of one label. */
+export type FreshUpstreams = Upstreams & { close?(): Promise<void> }
+export interface Replica {
+  url: string
+  close(): Promise<void>
+}
 /** `emptied`: before every request to libSQL, so whatever was written to Redis is gone by the next request. */
 export type RedisMode = 'pass' | 'down' | 'hang' | 'emptied'
 
@@ -194,17 +201,17 @@ const PASS: Mode = { mode: 'pass' }
 const ASIDE = 'x-aside'
 
 class Lane {
-  readonly upstreams: Upstreams
+  readonly upstreams: FreshUpstreams
   log: LogEntry[] = []
-  /** The URL of libSQL's replica, if it lags. */
-  replica: string | undefined
+  /** libSQL's replica, if it lags. */
+  replica: Replica | undefined
   readonly modes: Record<Upstream, Mode>
   readonly turns: Record<Upstream, number> = { libsql: 0, redis: 0, mail: 0 }
   #passed = 0
   #release = Promise.withResolvers<void>()
   readonly #usual: Record<Upstream, Mode>
 
-  constructor(upstreams: Upstreams, usual: Record<Upstream, Mode>) {
+  constructor(upstreams: FreshUpstreams, usual: Record<Upstream, Mode>) {
     this.upstreams = upstreams
     this.#usual = usual
     this.modes = { ...usual }
@@ -238,9 +245,9 @@ class Lane {
 
 interface ProxyOptions {
   shared: Upstreams
-  startFresh(migrations?: number): Promise<Upstreams>
+  startFresh(migrations?: number): Promise<FreshUpstreams>
   /** Starts a copy of a database, as it is now; only for `__lag`. */
-  startReplica?(libsql: string): Promise<string>
+  startReplica?(libsql: string): Promise<Replica>
   redisMode: RedisMode
   redisToken: string
 }
@@ -252,7 +259,7 @@ export async function startProxy({ shared, startFresh, startReplica, redisMode, 
   const redis: Mode =
     redisMode === 'emptied' ? PASS : { mode: redisMode, ...(redisMode === 'hang' && { ms: 600 }) }
   const usual = { libsql: PASS, redis, mail: PASS }
-  const laneTo = (upstreams: Upstreams) => new Lane(upstreams, usual)
+  const laneTo = (upstreams: FreshUpstreams) => new Lane(upstreams, usual)
 
   function laneOf(label: string): Lane {
     const lane = lanes.get(label) ?? laneTo(shared)
@@ -278,8 +285,10 @@ export async function startProxy({ shared, startFresh, startReplica, redisMode, 
     }
     if (upstream === '__lag') {
       const lane = laneOf(label)
+      await lane.replica?.close()
       lane.replica = method === 'POST' ? await startReplica!(lane.upstreams.libsql) : undefined
-    } else if (method === 'PUT' && isUpstream(upstream)) {
+    } else if (upstream === '__fresh') await laneOf(label).upstreams.close?.()
+    else if (method === 'PUT' && isUpstream(upstream)) {
       const mode: Mode = JSON.parse(body.toString())
       if (!(mode.mode in modes)) throw new Error(`There is no mode ${mode.mode}.`)
       laneOf(label).setMode(upstream, mode)
@@ -310,7 +319,7 @@ export async function startProxy({ shared, startFresh, startReplica, redisMode, 
     response.once('close', ended)
     // What goes to the primary, reads included, begins like this.
     const isForReplica = upstream === 'libsql' && !isAside && !body.includes('BEGIN IMMEDIATE')
-    const target = new URL(entry.path, (isForReplica && lane.replica) || lane.upstreams[upstream])
+    const target = new URL(entry.path, (isForReplica && lane.replica?.url) || lane.upstreams[upstream])
     if (redisMode === 'emptied' && upstream === 'libsql' && !isAside) await emptyRedis(lane)
     await modes[mode.mode]({
       mode,

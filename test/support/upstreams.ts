@@ -97,6 +97,13 @@ export function upstreams(label: string = crypto.randomUUID()) {
   }
 }
 
+/** Those of this test file. */
+const fresh: string[] = []
+
+/** Ends them: hundreds that wait for nothing would slow down the rest of a run. */
+export const closeFreshUpstreams = () =>
+  Promise.all(fresh.map((label) => fetch(`${inject('proxyUrl')}/${label}/__fresh`, { method: 'DELETE' })))
+
 /**
  * Upstreams that nobody else uses: a migrated database without people (`migrations`: only that many) and an empty
  * Redis. Takes about a second.
@@ -108,6 +115,7 @@ export async function freshUpstreams(schema: { migrations?: number } = {}) {
   })
   if (!answer.ok) throw new Error(await answer.text())
   const { label } = (await answer.json()) as { label: string }
+  fresh.push(label)
   return upstreams(label)
 }
 

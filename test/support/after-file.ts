@@ -1,0 +1,4 @@
+import { afterAll } from 'vitest'
+import { closeFreshUpstreams } from './upstreams.ts'
+
+afterAll(closeFreshUpstreams)
