@@ -159,12 +159,15 @@ const refresh = (stepsBack: number) =>
   on<Session>('sessions', `refresh ${stepsBack} back`, async (session) => {
     const { person, spent } = session
     const token = [session.refresh, ...spent.toReversed()][Math.min(stepsBack, spent.length)]!
-    // A new password ends copies of the former token, without a grace.
-    const isPrevious = token === spent.at(-1) && !session.hasNewPassword
-    const isReuse = token !== session.refresh && !isPrevious
+    const isLast = token === spent.at(-1)
+    // A new password ends copies of the former token, without a grace. Whoever was just refreshing with it is no thief.
+    const isSetAside = isLast && session.hasNewPassword === true
+    const isPrevious = isLast && !isSetAside
+    const isReuse = token !== session.refresh && !isLast
     const body = { refresh_token: token }
     const answer = await api.send<Tokens>('POST', '/v1/auth/refresh_token', { body, ip: NETWORK })
-    const mayGoOn = !session.isEnded && !isReuse && isHere(person) && person.status === 'active'
+    const mayGoOn =
+      !session.isEnded && !isReuse && !isSetAside && isHere(person) && person.status === 'active'
     expect(answer.status).toBe(mayGoOn ? 200 : 401)
     if (isReuse && !session.isEnded) {
       session.isEnded = session.isStale = true
