@@ -228,7 +228,9 @@ function browse(kind: Kind, at: Places<Values>): SQL<Row> {
       ),
     )
   })
-  const page = sql<Row>`${sql.join(branches, sql` UNION ALL `)}
+  // SQLite merges the first two, their result with the third, and so on. Active users are most, and come last: their rows
+  // go through one merge.
+  const page = sql<Row>`${sql.join(branches.toReversed(), sql` UNION ALL `)}
     ORDER BY ${order} LIMIT ${at.limit} OFFSET ${at.offset}`
   if (!kind.isSkipping) return page
   // Skipped rows are read in the index alone; the rows of the page are then fetched one by one, in its order.
