@@ -193,11 +193,9 @@ async function changeClientBy(
   open?: () => Promise<Telling>,
 ): Promise<ClientRow | undefined> {
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    // A lagging replica would only repeat what it has answered before. Whoever removes an app that is gone perhaps could
-    // not tell Redis the first time.
-    const row = await orDoubting(resources, { clients: [id] }, () =>
-      requireClient(resources, id, { ofPrimary: round > 0 }),
-    )
+    // A lagging replica would only repeat itself. An app may be removed twice because Redis could not be told.
+    const find = () => requireClient(resources, id, { ofPrimary: round > 0 })
+    const row = await orDoubting(resources, { clients: [id] }, find)
     const decided = decide(row)
     if (!decided) {
       // A lagging replica may show the row as it was before somebody else's change.
