@@ -5,13 +5,12 @@ import type { Event } from '../../mail/outbox.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
 import { selectAdminsToTell, tellAll } from '../../users/managing/notices.ts'
 import type { Client as ClientRow } from '../models.ts'
-import { type Settings, toClient } from './schemas.ts'
+import type { Settings } from './schemas.ts'
 
 export const isService = ({ grants }: Pick<Settings, 'grants'>) => grants.includes('client_credentials')
 
 /** Whether a change lets a service do more, or lets somebody else act as it. */
 export const givesPower = (row: ClientRow, { scopes }: Settings, { owner_id, jwks }: Partial<ClientRow>) =>
-  !isService(toClient(row)) ||
   (owner_id !== undefined && owner_id !== row.owner_id) ||
   (jwks !== null && jwks !== row.jwks) ||
   scopes.some((scope) => !(JSON.parse(row.scopes) as string[]).includes(scope))
