@@ -34,6 +34,9 @@ const PATIENCE = {
 /** What waits for a process or a page may wait too long on a machine that is busy; what is wrong is wrong each time. */
 const RETRIES = isMutating ? 0 : 2
 
+/** Tells which mutants a test file reached. */
+const REACHED = isMutating ? ['./test/support/reached.ts'] : []
+
 export default defineConfig({
   test: {
     // As many as there are cores: tests wait for processes, pages and the clock, and one at a time left two cores half idle.
@@ -59,7 +62,7 @@ export default defineConfig({
         test: {
           name: 'worker',
           include: ['test/**/*.test.ts'],
-          setupFiles: './test/support/after-file.ts',
+          setupFiles: ['./test/support/after-file.ts', ...REACHED],
           exclude: [...IN_NODE, ...leftOut],
           ...PATIENCE,
           ...(process.env.WHOLE === '1' && { testTimeout: 1_800_000 }),
@@ -70,6 +73,7 @@ export default defineConfig({
         plugins: isMutating ? [mutation()] : [],
         test: {
           name: 'node',
+          setupFiles: REACHED,
           include: IN_NODE,
           exclude: leftOut,
           env: KEPT,

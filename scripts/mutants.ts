@@ -10,10 +10,14 @@ export interface Mutant {
   end: number
   /** What replaces it. */
   replacement: string
+  /** What runs when it would be evaluated: a statement, an expression, or a guard that a route names. */
+  place: { start: number; end: number; kind: 'statement' | 'expression' | 'guard' }
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: the nodes of a syntax tree, told apart by their type
 type Node = any
+
+type Kind = Mutant['place']['kind']
 
 /** Calls that only check, and throw. */
 const ASSERTS = /^(assert|require|rely)/
@@ -30,12 +34,16 @@ const TRUE = 'sql`1`'
 /** Everything in a file that can be left out, by its syntax tree. */
 export function findMutants(file: string, source: string): Mutant[] {
   const found = new Map<string, Mutant>()
-  const add = (start: number, end: number, replacement: string, leftOut = source.slice(start, end)) => {
+  const add = (
+    { start, end }: { start: number; end: number },
+    replacement: string,
+    { leftOut = source.slice(start, end), place = { start, end }, kind = 'expression' as Kind } = {},
+  ) => {
     const text = leftOut.replace(/\s+/g, ' ').trim()
     const line = source.slice(0, start).split('\n').length
-    found.set(`${start} ${end} ${replacement}`, { file, line, text, start, end, replacement })
+    const at = { start: place.start, end: place.end, kind }
+    found.set(`${start} ${end} ${replacement}`, { file, line, text, start, end, replacement, place: at })
   }
-  const leaveOut = (node: Node, replacement: string) => add(node.start, node.end, replacement)
   /** Each side of `&&` and `||`. */
   const sidesOf = (node: Node): void => {
     if (node?.type !== 'LogicalExpression' || node.operator === '??') return
@@ -43,36 +51,37 @@ export function findMutants(file: string, source: string): Mutant[] {
       [node.left, node.right],
       [node.right, node.left],
     ]) {
-      const kept = source.slice(other.start, other.end)
-      add(node.start, node.end, `(${kept})`, source.slice(side.start, side.end))
+      const leftOut = source.slice(side.start, side.end)
+      add(node, `(${source.slice(other.start, other.end)})`, { leftOut })
       sidesOf(side)
     }
   }
   const rules: Record<string, (node: Node) => void> = {
     IfStatement(node) {
       if (node.alternate || !isRefusal(node.consequent)) return
-      leaveOut(node, ';')
+      add(node, ';', { kind: 'statement' })
       sidesOf(node.test)
     },
     ExpressionStatement(node) {
-      if (ASSERTS.test(nameOf(callIn(node.expression)?.callee))) leaveOut(node, ';')
+      if (ASSERTS.test(nameOf(callIn(node.expression)?.callee))) add(node, ';', { kind: 'statement' })
     },
-    ConditionalExpression({ start, end, test, consequent, alternate }) {
-      if (isNo(alternate)) add(start, end, source.slice(consequent.start, consequent.end))
-      else if (isNo(consequent)) add(start, end, source.slice(alternate.start, alternate.end))
+    ConditionalExpression(node) {
+      const { test, consequent, alternate } = node
+      if (isNo(alternate)) add(node, source.slice(consequent.start, consequent.end))
+      else if (isNo(consequent)) add(node, source.slice(alternate.start, alternate.end))
       else return
       sidesOf(test)
     },
     CallExpression(node) {
       const name = nameOf(node.callee)
       const given: Node[] = node.arguments
-      if (name === 'and' && given.length > 1) for (const one of given) leaveOut(one, 'undefined')
-      if ((name === 'insertWhere' || name === 'record') && given[2]) leaveOut(given[2], TRUE)
-      if (name === 'writeBatch' && given[1]) leaveOut(given[1], 'undefined')
+      if (name === 'and' && given.length > 1) for (const one of given) add(one, 'undefined')
+      if ((name === 'insertWhere' || name === 'record') && given[2]) add(given[2], TRUE)
+      if (name === 'writeBatch' && given[1]) add(given[1], 'undefined')
       if (METHODS.test(name) && typeof given[0]?.value === 'string')
         for (const guard of given.slice(1, -1)) {
           const guardName = nameOf(callIn(guard)?.callee ?? guard)
-          if (guardName && !NO_GUARD.test(guardName)) leaveOut(guard, PASS)
+          if (guardName && !NO_GUARD.test(guardName)) add(guard, PASS, { kind: 'guard' })
         }
     },
     VariableDeclarator({ id, init }) {
@@ -83,9 +92,9 @@ export function findMutants(file: string, source: string): Mutant[] {
       if (!DECIDES.test(id?.name ?? '')) return
       for (const statement of body.body) if (statement.type === 'ReturnStatement') sidesOf(statement.argument)
     },
-    TaggedTemplateExpression({ tag, quasi }) {
-      if (nameOf(tag) !== 'sql') return
-      for (const [start, end] of conjunctsOf(source, quasi)) add(start, end, '1')
+    TaggedTemplateExpression(node) {
+      if (nameOf(node.tag) !== 'sql') return
+      for (const [start, end] of conjunctsOf(source, node.quasi)) add({ start, end }, '1', { place: node })
     },
   }
   const visit = (node: Node): void => {
@@ -95,6 +104,38 @@ export function findMutants(file: string, source: string): Mutant[] {
   }
   visit(parseAst(source, { lang: file.endsWith('x') ? 'tsx' : 'ts' }))
   return [...found.values()].sort((a, b) => a.start - b.start)
+}
+
+/** The source with a call of `reached__(index)` wherever a mutant would be evaluated: which tests could notice it? */
+export function markReached(source: string, mutants: Mutant[]): string {
+  const marks = mutants.flatMap(({ place: { start, end, kind } }, index) => {
+    const call = `reached__(${index})`
+    // A spread argument keeps its dots in front.
+    const from = source.startsWith('...', start) ? start + 3 : start
+    const [open, close] = {
+      statement: [`{ ${call}; `, ' }'],
+      expression: [`(${call}, `, ')'],
+      guard: [`((c, next) => (${call}, (`, ')(c, next)))'],
+    }[kind] as [string, string]
+    return [
+      { at: from, text: open, isOpen: true, other: end, index },
+      { at: end, text: close, isOpen: false, other: from, index },
+    ]
+  })
+  // At one place: what ends there first, the innermost first; then what begins there, the outermost first.
+  marks.sort(
+    (a, b) =>
+      a.at - b.at ||
+      Number(a.isOpen) - Number(b.isOpen) ||
+      b.other - a.other ||
+      (a.isOpen ? a.index - b.index : b.index - a.index),
+  )
+  let [marked, done] = ['', 0]
+  for (const { at, text } of marks) {
+    marked += source.slice(done, at) + text
+    done = at
+  }
+  return marked + source.slice(done)
 }
 
 /** `throw …`, `return`, or a return of what says no: alone, or as the only statement of a block. */

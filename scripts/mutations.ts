@@ -1,55 +1,23 @@
-import { globSync, readFileSync } from 'node:fs'
-import { join, relative, resolve } from 'node:path'
+import { createHash } from 'node:crypto'
+import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
 import { createClient } from '@libsql/client/http'
 import { createVitest, type TestSpecification, type Vitest } from 'vitest/node'
+import { REACH } from '../test/support/mutation.ts'
 import { readArguments, runCommand } from './command.ts'
 import { findMutants, type Mutant } from './mutants.ts'
 
 const USAGE = `npm run test:mutations -- --folder src/recovery
 
-Leaves out each guard and each condition of a write, one at a time, runs the tests that could notice, and lists what
-none of them noticed. What may go unnoticed is listed in scripts/mutations.json, with its reason.
+Leaves out each guard and each condition of a write, one at a time, runs the tests of test:fast that reach it, and lists
+what none of them noticed. What may go unnoticed is listed in scripts/mutations.json, with its reason. First it runs them
+all, to learn what each reaches; that is kept until the source or a test changes.
 
   --folder <path>   a folder or a file below src; may be repeated
-  --near            only the tests nearby, not the whole of test:fast for what they did not notice
+  --files <count>   run only so many test files for each, those that are most about it first; by default all
   --dry-run         lists what would be left out`
 
 const ROOT = resolve(import.meta.dirname, '..')
-
-/** The tests closest to a folder or a file. They run first, as they notice most. */
-const NEAR: Record<string, string[]> = {
-  access: ['authorisation', 'factors/', 'auth/', 'pages/cookie-api', 'oauth/'],
-  account: ['pages/', 'factors/pages', 'refusals'],
-  activity: ['activity', 'visibility', 'stats', 'export'],
-  'api-keys': ['oauth/keys', 'oauth/key-tokens', 'pages/keys', 'authorisation'],
-  auth: ['auth/', 'factors/', 'mail/whose-account', 'codes'],
-  bulk: ['bulk', 'export-tables', 'authorisation'],
-  challenges: ['factors/'],
-  cleanup: ['cleanup', 'erasure'],
-  consent: ['openid/', 'pages/apps'],
-  console: ['pages/', 'managing', 'refusals'],
-  crypto: ['key-rotation', 'config', 'auth/access-tokens'],
-  database: ['read-then-write', 'bulk-writes', 'faults/late-sends', 'faults/unknown-outcomes'],
-  factors: ['factors/'],
-  identities: ['identities/', 'refusals'],
-  idempotency: ['users', 'input', 'erasure'],
-  invitations: ['mail/invitations', 'authorisation', 'bulk'],
-  links: ['mail/', 'pages/links', 'factors/proof-on-demand'],
-  mail: ['mail/', 'system'],
-  oauth: ['oauth/', 'openid/', 'authorisation'],
-  passkeys: ['factors/'],
-  passwords: ['auth/'],
-  'recovery/email-change': ['mail/email-change', 'mail/undo'],
-  'recovery/reset': ['mail/recovery', 'auth/lockout'],
-  'recovery/unlock': ['auth/lockout', 'mail/recovery'],
-  'recovery/verify': ['mail/verification', 'mail/whose-account'],
-  recovery: ['mail/', 'auth/passwords', 'auth/lockout', 'read-then-write', 'refusals'],
-  sessions: ['auth/', 'pages/', 'factors/', 'users', 'authorisation', 'oauth/', 'openid/'],
-  signin: ['pages/', 'openid/', 'identities/', 'mail/pages', 'factors/pages'],
-  system: ['system', 'faults/upstreams'],
-  throttle: ['auth/', 'openid/device', 'pages/bot-challenge', 'mail/counted', 'mail/limits', 'factors/totp'],
-  users: ['users', 'managing', 'authorisation', 'read-then-write', 'erasure', 'listing', 'export', 'mail/'],
-}
 
 interface Reason {
   file: string
@@ -90,13 +58,25 @@ async function startTests() {
   process.env.FAST = '1'
   process.env.MUTANT = ''
   const failed: string[] = []
+  const reached = new Map<string, string[]>()
   let errors: readonly unknown[] = []
-  const vitest = await createVitest({
+  const isReading = () => process.env.MUTANT === REACH
+  const vitest: Vitest = await createVitest({
     watch: false,
-    bail: 1,
     reporters: [
       {
-        onTestModuleEnd: (module) => void (module.ok() || failed.push(module.moduleId)),
+        onTestModuleEnd(module) {
+          if (!module.ok()) failed.push(module.moduleId)
+          if (!isReading()) return
+          // A file that fails anyway can notice nothing.
+          reached.set(module.moduleId, module.ok() ? (module.meta().reached ?? []) : [])
+          const said = module.ok() ? '' : `: ${relative(ROOT, module.moduleId)} fails with nothing left out`
+          console.log(`${reached.size} of ${specifications.length} test files${said}`)
+        },
+        onTestCaseResult(test) {
+          // One is enough.
+          if (!isReading() && test.result().state === 'failed') void vitest.cancelCurrentRun('test-failure')
+        },
         onTestRunEnd: (_modules, unhandled) => {
           errors = unhandled
         },
@@ -105,66 +85,92 @@ async function startTests() {
   })
   const specifications = await vitest.globTestSpecifications()
 
-  /** The test file that fails first with this left out; without a mutant, the one that fails at all. */
-  async function firstToFail(tests: TestSpecification[], mutant?: Mutant): Promise<string | undefined> {
-    if (tests.length === 0) return undefined
+  async function run(tests: TestSpecification[], what: string): Promise<string | undefined> {
     failed.length = 0
-    process.env.MUTANT = mutant ? JSON.stringify(mutant) : ''
-    if (mutant) vitest.invalidateFile(join(ROOT, mutant.file))
+    process.env.MUTANT = what
     await forget(vitest)
     await vitest.runTestSpecifications(tests)
-    if (mutant) vitest.invalidateFile(join(ROOT, mutant.file))
     return failed[0] ?? (errors.length > 0 ? tests[0]!.moduleId : undefined)
   }
-  return { specifications, firstToFail, close: () => vitest.close() }
+  /** The test file that fails first with this left out. */
+  async function firstToFail(tests: TestSpecification[], mutant: Mutant): Promise<string | undefined> {
+    if (tests.length === 0) return undefined
+    vitest.invalidateFile(join(ROOT, mutant.file))
+    const failing = await run(tests, JSON.stringify(mutant))
+    vitest.invalidateFile(join(ROOT, mutant.file))
+    return failing
+  }
+  /** What each test file reaches: `src/a.ts 3` is the fourth mutant of that file. It takes as long as the tests do. */
+  async function whatTestsReach(): Promise<Map<string, string[]>> {
+    await run(specifications, REACH)
+    for (const file of globSync('src/**/*.{ts,tsx}', { cwd: ROOT })) vitest.invalidateFile(join(ROOT, file))
+    return reached
+  }
+  return { specifications, firstToFail, whatTestsReach, close: () => vitest.close() }
 }
 
-const nearOf = (file: string) => {
-  const places = Object.keys(NEAR).filter((place) => file.startsWith(`src/${place}`))
-  // The most specific one.
-  return NEAR[places.sort((a, b) => b.length - a.length)[0] ?? ''] ?? []
-}
 const toLine = ({ file, line, text }: Mutant) => `${file}:${line}  ${text}`
 
+/** What tests reach, from the run before if neither the source nor a test has changed since. */
+async function reachOf(tests: Awaited<ReturnType<typeof startTests>>): Promise<Map<string, string[]>> {
+  const digest = createHash('sha256')
+  for (const file of globSync('{src,test}/**/*.{ts,tsx}', { cwd: ROOT }).sort())
+    digest.update(readFileSync(join(ROOT, file)))
+  const kept = join(ROOT, `node_modules/.cache/roster-reach-${digest.digest('hex')}.json`)
+  if (existsSync(kept)) return new Map(JSON.parse(readFileSync(kept, 'utf8')))
+  const reach = await tests.whatTestsReach()
+  mkdirSync(dirname(kept), { recursive: true })
+  writeFileSync(kept, JSON.stringify([...reach]))
+  return reach
+}
+
 runCommand(async () => {
-  const options = { folder: { type: 'string', multiple: true }, near: { type: 'boolean' } } as const
+  const options = { folder: { type: 'string', multiple: true }, files: { type: 'string' } } as const
   const { values, isDryRun } = readArguments({ usage: USAGE, options })
   const folders = (values.folder ?? ['src']).map((folder) => folder.replace(/\/$/, ''))
+  const atMost = Number(values.files ?? Number.POSITIVE_INFINITY)
   const files = globSync('src/**/*.{ts,tsx}', { cwd: ROOT })
     .filter((file) => folders.some((folder) => file === folder || file.startsWith(`${folder}/`)))
     .filter((file) => !file.includes('/texts/'))
     .sort()
-  const mutants = files.flatMap((file) => findMutants(file, readFileSync(join(ROOT, file), 'utf8')))
+  const mutants = files.flatMap((file) =>
+    findMutants(file, readFileSync(join(ROOT, file), 'utf8')).map((mutant, index) => ({
+      ...mutant,
+      name: `${file} ${index}`,
+    })),
+  )
   if (mutants.length === 0) throw new Error(`There is nothing to leave out in ${folders.join(', ')}.`)
   if (isDryRun) return mutants.forEach((mutant) => void console.log(toLine(mutant)))
 
-  const { specifications, firstToFail, close } = await startTests()
-  const nearTests = (file: string) => {
-    const near = nearOf(file)
-    return specifications.filter(({ moduleId }) => near.some((part) => moduleId.includes(`/test/${part}`)))
-  }
+  const tests = await startTests()
   try {
-    const broken = await firstToFail([...new Set(files.flatMap(nearTests))])
-    if (broken) throw new Error(`${relative(ROOT, broken)} fails with nothing left out.`)
-
+    const reach = await reachOf(tests)
+    /** The tests that reach it. Those that reach little else come first: they are about it. */
+    const testsThatReach = (name: string) =>
+      tests.specifications
+        .filter(({ moduleId }) => reach.get(moduleId)?.includes(name))
+        .sort((a, b) => reach.get(a.moduleId)!.length - reach.get(b.moduleId)!.length)
     /** By file of the source: the tests that have noticed something there, the latest first. They are tried first. */
     const noticedBy = new Map<string, TestSpecification[]>()
     const survivors: Mutant[] = []
     for (const [at, mutant] of mutants.entries()) {
-      const latest = noticedBy.get(mutant.file) ?? []
-      const near = nearTests(mutant.file)
-      const groups = [
-        latest.slice(0, 2),
-        latest.slice(2, 6),
-        near.filter((test) => !latest.slice(0, 6).includes(test)),
-        values.near && near.length > 0 ? [] : specifications.filter((test) => !near.includes(test)),
-      ]
+      const reaching = testsThatReach(mutant.name)
+      const latest = (noticedBy.get(mutant.file) ?? []).filter((test) => reaching.includes(test))
+      const rest = reaching.filter((test) => !latest.includes(test))
+      const chosen = [...latest, ...rest].slice(0, atMost)
       let noticer: string | undefined
-      for (const group of groups) noticer ??= await firstToFail(group, mutant)
-      const by = specifications.find(({ moduleId }) => moduleId === noticer)
-      if (by) noticedBy.set(mutant.file, [by, ...latest.filter((test) => test !== by)])
+      for (const [from, to] of [
+        [0, 2],
+        [2, 6],
+        [6, undefined],
+      ] as const)
+        noticer ??= await tests.firstToFail(chosen.slice(from, to), mutant)
+      const by = tests.specifications.find(({ moduleId }) => moduleId === noticer)
+      if (by)
+        noticedBy.set(mutant.file, [by, ...(noticedBy.get(mutant.file) ?? []).filter((test) => test !== by)])
       else survivors.push(mutant)
-      const verdict = by ? `noticed by ${relative(join(ROOT, 'test'), by.moduleId)} ` : 'SURVIVED'
+      const unnoticed = `SURVIVED ${chosen.length} of the ${reaching.length} test files that reach it`
+      const verdict = by ? `noticed by ${relative(join(ROOT, 'test'), by.moduleId)} ` : unnoticed
       console.log(`${at + 1}/${mutants.length} ${verdict}  ${toLine(mutant)}`)
     }
     const unexplained = survivors.filter((mutant) => !isAllowed(mutant))
@@ -174,6 +180,6 @@ runCommand(async () => {
     for (const mutant of unexplained) console.log(toLine(mutant))
     process.exitCode = unexplained.length > 0 ? 1 : 0
   } finally {
-    await close()
+    await tests.close()
   }
 })
