@@ -69,13 +69,15 @@ async function startTests() {
           if (!module.ok()) failed.push(module.moduleId)
           if (!isReading()) return
           // A file that fails anyway can notice nothing.
-          reached.set(module.moduleId, module.ok() ? (module.meta().reached ?? []) : [])
-          const said = module.ok() ? '' : `: ${relative(ROOT, module.moduleId)} fails with nothing left out`
+          reached.set(nameOf(module), module.ok() ? (module.meta().reached ?? []) : [])
+          const said = module.ok() ? '' : `: ${nameOf(module)} fails with nothing left out`
           console.log(`${reached.size} of ${specifications.length} test files${said}`)
         },
         onTestCaseResult(test) {
+          if (isReading() || test.result().state !== 'failed') return
+          failed.push(test.module.moduleId)
           // One is enough.
-          if (!isReading() && test.result().state === 'failed') void vitest.cancelCurrentRun('test-failure')
+          void vitest.cancelCurrentRun('test-failure')
         },
         onTestRunEnd: (_modules, unhandled) => {
           errors = unhandled
@@ -109,6 +111,7 @@ async function startTests() {
   return { specifications, firstToFail, whatTestsReach, close: () => vitest.close() }
 }
 
+const nameOf = ({ moduleId }: { moduleId: string }) => relative(ROOT, moduleId)
 const toLine = ({ file, line, text }: Mutant) => `${file}:${line}  ${text}`
 
 /** What tests reach, from the run before if neither the source nor a test has changed since. */
@@ -148,8 +151,8 @@ runCommand(async () => {
     /** The tests that reach it. Those that reach little else come first: they are about it. */
     const testsThatReach = (name: string) =>
       tests.specifications
-        .filter(({ moduleId }) => reach.get(moduleId)?.includes(name))
-        .sort((a, b) => reach.get(a.moduleId)!.length - reach.get(b.moduleId)!.length)
+        .filter((test) => reach.get(nameOf(test))?.includes(name))
+        .sort((a, b) => reach.get(nameOf(a))!.length - reach.get(nameOf(b))!.length)
     /** By file of the source: the tests that have noticed something there, the latest first. They are tried first. */
     const noticedBy = new Map<string, TestSpecification[]>()
     const survivors: Mutant[] = []
@@ -170,7 +173,7 @@ runCommand(async () => {
         noticedBy.set(mutant.file, [by, ...(noticedBy.get(mutant.file) ?? []).filter((test) => test !== by)])
       else survivors.push(mutant)
       const unnoticed = `SURVIVED ${chosen.length} of the ${reaching.length} test files that reach it`
-      const verdict = by ? `noticed by ${relative(join(ROOT, 'test'), by.moduleId)} ` : unnoticed
+      const verdict = by ? `noticed by ${nameOf(by)}` : unnoticed
       console.log(`${at + 1}/${mutants.length} ${verdict}  ${toLine(mutant)}`)
     }
     const unexplained = survivors.filter((mutant) => !isAllowed(mutant))

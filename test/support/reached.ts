@@ -10,6 +10,7 @@ declare global {
   var reached__: Set<string> | undefined
 }
 
-afterAll((_context, file) => {
+// biome-ignore lint/correctness/noEmptyPattern: Vitest asks for a pattern.
+afterAll(({}, file) => {
   file.meta.reached = [...(globalThis.reached__ ?? [])]
 })
