@@ -117,7 +117,7 @@ const toLine = ({ file, line, text }: Mutant) => `${file}:${line}  ${text}`
 /** What tests reach, from the run before if neither the source nor a test has changed since. */
 async function reachOf(tests: Awaited<ReturnType<typeof startTests>>): Promise<Map<string, string[]>> {
   const digest = createHash('sha256')
-  for (const file of globSync('{src,test}/**/*.{ts,tsx}', { cwd: ROOT }).sort())
+  for (const file of globSync(['{src,test}/**/*.{ts,tsx}', 'scripts/mut*'], { cwd: ROOT }).sort())
     digest.update(readFileSync(join(ROOT, file)))
   const kept = join(ROOT, `node_modules/.cache/roster-reach-${digest.digest('hex')}.json`)
   if (existsSync(kept)) return new Map(JSON.parse(readFileSync(kept, 'utf8')))
