@@ -47,10 +47,9 @@ async function ask(url: URL, members: object): Promise<Verdict> {
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(members),
     })
-    const verdict: unknown = JSON.parse(text)
+    const verdict: Verdict | null = JSON.parse(text)
     // A refused token is answered with 200 or 400: both carry a verdict.
-    if (status >= 500 || typeof verdict !== 'object' || verdict === null || !('success' in verdict))
-      throw new Error('no verdict')
+    if (status >= 500 || verdict?.success === undefined) throw new Error('no verdict')
     return verdict
   } catch (cause) {
     throw challengeUnavailable(cause)

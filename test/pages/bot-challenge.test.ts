@@ -56,7 +56,7 @@ test('With a challenge, signing up by API needs its token, once for each address
 })
 
 test.each([
-  ['is refused', { success: false, 'error-codes': ['timeout-or-duplicate'] }],
+  ['is refused', { ...GOOD, success: false, 'error-codes': ['timeout-or-duplicate'] }],
   ['is of another host', { ...GOOD, hostname: 'evil.test' }],
   ['is of no host', { ...GOOD, hostname: undefined }],
   ['is for another action', { ...GOOD, action: 'login' }],
@@ -78,7 +78,11 @@ test('A token from an app with a listed origin is as good as one from our page',
 
 test.each([
   ['fails', () => new Response('no', { status: 500 })],
+  ['fails with a verdict', () => Response.json(GOOD, { status: 500 })],
   ['says nothing to the point', () => new Response('<html>')],
+  ['says nothing', () => Response.json(null)],
+  ['says a number', () => Response.json(1)],
+  ['gives no verdict', () => Response.json({ hostname: 'roster.test' })],
   ['hangs', () => new Promise<Response>(() => {})],
 ])(
   'If the challenge’s service %s, the answer is a 503 within seconds, and nothing is changed',
