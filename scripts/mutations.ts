@@ -69,9 +69,8 @@ async function startTests() {
           if (!module.ok()) failed.push(module.moduleId)
           if (!isReading()) return
           // A file that fails anyway can notice nothing.
-          reached.set(nameOf(module), module.ok() ? (module.meta().reached ?? []) : [])
-          const said = module.ok() ? '' : `: ${nameOf(module)} fails with nothing left out`
-          console.log(`${reached.size} of ${specifications.length} test files${said}`)
+          if (module.ok()) reached.set(nameOf(module), module.meta().reached ?? [])
+          console.log(`${module.ok() ? 'read' : 'FAILS with nothing left out:'} ${nameOf(module)}`)
         },
         onTestCaseResult(test) {
           if (isReading() || test.result().state !== 'failed') return
@@ -102,29 +101,40 @@ async function startTests() {
     vitest.invalidateFile(join(ROOT, mutant.file))
     return failing
   }
-  /** What each test file reaches: `src/a.ts 3` is the fourth mutant of that file. It takes as long as the tests do. */
-  async function whatTestsReach(): Promise<Map<string, string[]>> {
-    await run(specifications, REACH)
+  /** What each of these reaches: `src/a.ts 3` is the fourth mutant of that file. It takes as long as they do. */
+  async function whatTheyReach(tests: TestSpecification[]): Promise<Map<string, string[]>> {
+    reached.clear()
+    await run(tests, REACH)
     for (const file of globSync('src/**/*.{ts,tsx}', { cwd: ROOT })) vitest.invalidateFile(join(ROOT, file))
     return reached
   }
-  return { specifications, firstToFail, whatTestsReach, close: () => vitest.close() }
+  return { specifications, firstToFail, whatTheyReach, close: () => vitest.close() }
 }
 
 const nameOf = ({ moduleId }: { moduleId: string }) => relative(ROOT, moduleId)
 const toLine = ({ file, line, text }: Mutant) => `${file}:${line}  ${text}`
 
-/** What tests reach, from the run before if neither the source nor a test has changed since. */
-async function reachOf(tests: Awaited<ReturnType<typeof startTests>>): Promise<Map<string, string[]>> {
-  const digest = createHash('sha256')
-  for (const file of globSync(['{src,test}/**/*.{ts,tsx}', 'scripts/mut*'], { cwd: ROOT }).sort())
-    digest.update(readFileSync(join(ROOT, file)))
-  const kept = join(ROOT, `node_modules/.cache/roster-reach-${digest.digest('hex')}.json`)
-  if (existsSync(kept)) return new Map(JSON.parse(readFileSync(kept, 'utf8')))
-  const reach = await tests.whatTestsReach()
-  mkdirSync(dirname(kept), { recursive: true })
-  writeFileSync(kept, JSON.stringify([...reach]))
-  return reach
+/** What test files reach, kept until the source or the file changes. */
+async function reachOf({ specifications, whatTheyReach }: Awaited<ReturnType<typeof startTests>>) {
+  const digestOf = (...patterns: string[]) => {
+    const digest = createHash('sha256')
+    for (const file of globSync(patterns, { cwd: ROOT }).sort()) digest.update(readFileSync(join(ROOT, file)))
+    return digest.digest('hex')
+  }
+  const source = digestOf('src/**/*.{ts,tsx}', 'test/support/*.ts', 'scripts/mutants.ts')
+  const file = join(ROOT, `node_modules/.cache/roster-reach-${source}.json`)
+  const kept: Record<string, { digest: string; reached: string[] }> = existsSync(file)
+    ? JSON.parse(readFileSync(file, 'utf8'))
+    : {}
+  const isKept = (test: TestSpecification) => kept[nameOf(test)]?.digest === digestOf(nameOf(test))
+  const unread = specifications.filter((test) => !isKept(test))
+  if (unread.length > 0) {
+    for (const [test, reached] of await whatTheyReach(unread))
+      kept[test] = { digest: digestOf(test), reached }
+    mkdirSync(dirname(file), { recursive: true })
+    writeFileSync(file, JSON.stringify(kept))
+  }
+  return new Map(specifications.map((test) => [test, isKept(test) ? kept[nameOf(test)]!.reached : []]))
 }
 
 runCommand(async () => {
@@ -151,8 +161,8 @@ runCommand(async () => {
     /** The tests that reach it. Those that reach little else come first: they are about it. */
     const testsThatReach = (name: string) =>
       tests.specifications
-        .filter((test) => reach.get(nameOf(test))?.includes(name))
-        .sort((a, b) => reach.get(nameOf(a))!.length - reach.get(nameOf(b))!.length)
+        .filter((test) => reach.get(test)!.includes(name))
+        .sort((a, b) => reach.get(a)!.length - reach.get(b)!.length)
     /** By file of the source: the tests that have noticed something there, the latest first. They are tried first. */
     const noticedBy = new Map<string, TestSpecification[]>()
     const survivors: Mutant[] = []
