@@ -86,20 +86,29 @@ async function startTests() {
   })
   const specifications = await vitest.globTestSpecifications()
 
-  async function run(tests: TestSpecification[], what: string): Promise<string | undefined> {
+  async function run(tests: TestSpecification[], what: string): Promise<TestSpecification | undefined> {
     failed.length = 0
     process.env.MUTANT = what
     await forget(vitest)
     await vitest.runTestSpecifications(tests)
-    return failed[0] ?? (errors.length > 0 ? tests[0]!.moduleId : undefined)
+    return tests.find(({ moduleId }) => moduleId === failed[0]) ?? (errors.length > 0 ? tests[0] : undefined)
   }
+  /** Whether a test file passes with nothing left out, when it runs like this. */
+  const passes = new Map<TestSpecification, boolean>()
   /** The test file that fails first with this left out. */
-  async function firstToFail(tests: TestSpecification[], mutant: Mutant): Promise<string | undefined> {
-    if (tests.length === 0) return undefined
+  async function firstToFail(
+    tests: TestSpecification[],
+    mutant: Mutant,
+  ): Promise<TestSpecification | undefined> {
+    const asked = tests.filter((test) => passes.get(test) !== false)
+    if (asked.length === 0) return undefined
     vitest.invalidateFile(join(ROOT, mutant.file))
-    const failing = await run(tests, JSON.stringify(mutant))
+    const failing = await run(asked, JSON.stringify(mutant))
     vitest.invalidateFile(join(ROOT, mutant.file))
-    return failing
+    if (!failing || passes.get(failing)) return failing
+    passes.set(failing, (await run([failing], '')) === undefined)
+    if (!passes.get(failing)) console.log(`FAILS with nothing left out: ${nameOf(failing)}`)
+    return passes.get(failing) ? failing : firstToFail(tests, mutant)
   }
   /** What each of these reaches: `src/a.ts 3` is the fourth mutant of that file. It takes as long as they do. */
   async function whatTheyReach(tests: TestSpecification[]): Promise<Map<string, string[]>> {
@@ -158,32 +167,32 @@ runCommand(async () => {
   const tests = await startTests()
   try {
     const reach = await reachOf(tests)
-    /** The tests that reach it. Those that reach little else come first: they are about it. */
-    const testsThatReach = (name: string) =>
+    const isIn = (file: string) => (name: string) => name.startsWith(`${file} `)
+    /** The tests that reach it, those that are most about its file first. */
+    const testsThatReach = ({ file, name }: { file: string; name: string }) =>
       tests.specifications
         .filter((test) => reach.get(test)!.includes(name))
-        .sort((a, b) => reach.get(a)!.length - reach.get(b)!.length)
+        .map((test) => ({ test, here: reach.get(test)!.filter(isIn(file)).length }))
+        .sort((a, b) => b.here - a.here || reach.get(a.test)!.length - reach.get(b.test)!.length)
+        .map(({ test }) => test)
     /** By file of the source: the tests that have noticed something there, the latest first. They are tried first. */
     const noticedBy = new Map<string, TestSpecification[]>()
     const survivors: Mutant[] = []
     for (const [at, mutant] of mutants.entries()) {
-      const reaching = testsThatReach(mutant.name)
-      const latest = (noticedBy.get(mutant.file) ?? []).filter((test) => reaching.includes(test))
-      const rest = reaching.filter((test) => !latest.includes(test))
-      const chosen = [...latest, ...rest].slice(0, atMost)
-      let noticer: string | undefined
-      for (const [from, to] of [
-        [0, 2],
-        [2, 6],
-        [6, undefined],
-      ] as const)
-        noticer ??= await tests.firstToFail(chosen.slice(from, to), mutant)
-      const by = tests.specifications.find(({ moduleId }) => moduleId === noticer)
-      if (by)
-        noticedBy.set(mutant.file, [by, ...(noticedBy.get(mutant.file) ?? []).filter((test) => test !== by)])
+      const reaching = testsThatReach(mutant)
+      const latest = (noticedBy.get(mutant.file) ?? []).filter((test) => reaching.includes(test)).slice(0, 2)
+      const chosen = [...latest, ...reaching.filter((test) => !latest.includes(test))].slice(0, atMost)
+      const noticer =
+        (await tests.firstToFail(chosen.slice(0, 2), mutant)) ??
+        (await tests.firstToFail(chosen.slice(2), mutant))
+      if (noticer)
+        noticedBy.set(mutant.file, [
+          noticer,
+          ...(noticedBy.get(mutant.file) ?? []).filter((test) => test !== noticer),
+        ])
       else survivors.push(mutant)
       const unnoticed = `SURVIVED ${chosen.length} of the ${reaching.length} test files that reach it`
-      const verdict = by ? `noticed by ${nameOf(by)}` : unnoticed
+      const verdict = noticer ? `noticed by ${nameOf(noticer)}` : unnoticed
       console.log(`${at + 1}/${mutants.length} ${verdict}  ${toLine(mutant)}`)
     }
     const unexplained = survivors.filter((mutant) => !isAllowed(mutant))
