@@ -57,16 +57,15 @@ async function forget(vitest: Vitest): Promise<void> {
 async function startTests() {
   process.env.FAST = '1'
   process.env.MUTANT = ''
-  const failed: string[] = []
   const reached = new Map<string, string[]>()
-  let errors: readonly unknown[] = []
+  let hasFailed = false
   const isReading = () => process.env.MUTANT === REACH
   const vitest: Vitest = await createVitest({
     watch: false,
     reporters: [
       {
         onTestModuleEnd(module) {
-          if (!module.ok()) failed.push(module.moduleId)
+          hasFailed ||= !module.ok()
           if (!isReading()) return
           // A file that fails anyway can notice nothing.
           if (module.ok()) reached.set(nameOf(module), module.meta().reached ?? [])
@@ -74,41 +73,38 @@ async function startTests() {
         },
         onTestCaseResult(test) {
           if (isReading() || test.result().state !== 'failed') return
-          failed.push(test.module.moduleId)
+          hasFailed = true
           // One is enough.
           void vitest.cancelCurrentRun('test-failure')
         },
-        onTestRunEnd: (_modules, unhandled) => {
-          errors = unhandled
+        onTestRunEnd(_modules, errors) {
+          hasFailed ||= errors.length > 0
         },
       },
     ],
   })
   const specifications = await vitest.globTestSpecifications()
 
-  async function run(tests: TestSpecification[], what: string): Promise<TestSpecification | undefined> {
-    failed.length = 0
+  /** Whether they pass. */
+  async function run(tests: TestSpecification[], what: string): Promise<boolean> {
+    hasFailed = false
     process.env.MUTANT = what
     await forget(vitest)
     await vitest.runTestSpecifications(tests)
-    return tests.find(({ moduleId }) => moduleId === failed[0]) ?? (errors.length > 0 ? tests[0] : undefined)
+    return !hasFailed
   }
   /** Whether a test file passes with nothing left out, when it runs like this. */
   const passes = new Map<TestSpecification, boolean>()
-  /** The test file that fails first with this left out. */
-  async function firstToFail(
-    tests: TestSpecification[],
-    mutant: Mutant,
-  ): Promise<TestSpecification | undefined> {
-    const asked = tests.filter((test) => passes.get(test) !== false)
-    if (asked.length === 0) return undefined
+  /** Whether a test file fails with this left out, and with nothing left out passes. */
+  async function notices(test: TestSpecification, mutant: Mutant): Promise<boolean> {
+    if (passes.get(test) === false) return false
     vitest.invalidateFile(join(ROOT, mutant.file))
-    const failing = await run(asked, JSON.stringify(mutant))
+    const isUnnoticed = await run([test], JSON.stringify(mutant))
     vitest.invalidateFile(join(ROOT, mutant.file))
-    if (!failing || passes.get(failing)) return failing
-    passes.set(failing, (await run([failing], '')) === undefined)
-    if (!passes.get(failing)) console.log(`FAILS with nothing left out: ${nameOf(failing)}`)
-    return passes.get(failing) ? failing : firstToFail(tests, mutant)
+    if (isUnnoticed) return false
+    if (!passes.has(test)) passes.set(test, await run([test], ''))
+    if (!passes.get(test)) console.log(`FAILS with nothing left out: ${nameOf(test)}`)
+    return passes.get(test) === true
   }
   /** What each of these reaches: `src/a.ts 3` is the fourth mutant of that file. It takes as long as they do. */
   async function whatTheyReach(tests: TestSpecification[]): Promise<Map<string, string[]>> {
@@ -117,7 +113,7 @@ async function startTests() {
     for (const file of globSync('src/**/*.{ts,tsx}', { cwd: ROOT })) vitest.invalidateFile(join(ROOT, file))
     return reached
   }
-  return { specifications, firstToFail, whatTheyReach, close: () => vitest.close() }
+  return { specifications, notices, whatTheyReach, close: () => vitest.close() }
 }
 
 const nameOf = ({ moduleId }: { moduleId: string }) => relative(ROOT, moduleId)
@@ -182,14 +178,9 @@ runCommand(async () => {
       const reaching = testsThatReach(mutant)
       const latest = (noticedBy.get(mutant.file) ?? []).filter((test) => reaching.includes(test)).slice(0, 2)
       const chosen = [...latest, ...reaching.filter((test) => !latest.includes(test))].slice(0, atMost)
-      const noticer =
-        (await tests.firstToFail(chosen.slice(0, 2), mutant)) ??
-        (await tests.firstToFail(chosen.slice(2), mutant))
-      if (noticer)
-        noticedBy.set(mutant.file, [
-          noticer,
-          ...(noticedBy.get(mutant.file) ?? []).filter((test) => test !== noticer),
-        ])
+      let noticer: TestSpecification | undefined
+      for (const test of chosen) if (!noticer && (await tests.notices(test, mutant))) noticer = test
+      if (noticer) noticedBy.set(mutant.file, [...new Set([noticer, ...(noticedBy.get(mutant.file) ?? [])])])
       else survivors.push(mutant)
       const unnoticed = `SURVIVED ${chosen.length} of the ${reaching.length} test files that reach it`
       const verdict = noticer ? `noticed by ${nameOf(noticer)}` : unnoticed
