@@ -4,7 +4,7 @@ import { readText } from '../http/body.ts'
 import { readFields } from '../http/fields.ts'
 import { invalidJson, parseJson } from '../http/json.ts'
 import { mayBeLive, openLinkToken } from '../links/service.ts'
-import { verifyAnyToken } from '../sessions/access-tokens.ts'
+import { verifyAccessToken } from '../sessions/access-tokens.ts'
 import { knownDevice, readSessionCookie } from '../sessions/cookie.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
 import { markIn, markOf, mayBeOpen, openRefreshToken } from '../sessions/refresh-tokens.ts'
@@ -66,7 +66,7 @@ async function holderOf(c: Context, token: string): Promise<Bearer | undefined> 
     const key = await (async () => readApiKey(config, token))().catch(() => undefined)
     return key?.isMarked ? { id: `key ${key.id}`, of: markOf(key.userId) } : undefined
   }
-  const claims = await verifyAnyToken(token, config, now).catch(() => undefined)
+  const claims = await verifyAccessToken(token, config, now).catch(() => undefined)
   if (!claims) return undefined
   const { sub, sid } = claims
   return sid === undefined ? { id: `service ${sub}` } : { id: `session ${sid}`, of: markOf(sub) }

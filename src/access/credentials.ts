@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
 import type { Resources } from '../context.ts'
 import { AppError, Refusal } from '../http/problem.ts'
-import { type Claims, type ClientClaims, isOfClient, verifyAnyToken } from '../sessions/access-tokens.ts'
+import { type Claims, type ClientClaims, isOfClient, verifyAccessToken } from '../sessions/access-tokens.ts'
 import { type CookieSession, hasSessionCookie, readSessionCookie, toClaims } from '../sessions/cookie.ts'
 import { invalidToken, unauthenticated } from '../sessions/errors.ts'
 import { insufficientScope } from './errors.ts'
@@ -37,7 +37,7 @@ export async function readAnyCredentials(
   const { config, now } = c.var as Resources
   const token = bearerToken(c)
   if (looksLikeKey(token)) return { key: readApiKey(config, token) }
-  const claims = await verifyAnyToken(token, config, now)
+  const claims = await verifyAccessToken(token, config, now)
   return isOfClient(claims) ? { client: claims } : { claims }
 }
 
@@ -48,7 +48,7 @@ async function verifyOwnToken(c: Context, options: { mayBeExpired?: boolean }): 
   const { config, now } = c.var as Resources
   const token = bearerToken(c)
   if (looksLikeKey(token) && readApiKey(config, token)) throw insufficientScope()
-  const claims = await verifyAnyToken(token, config, now, options)
+  const claims = await verifyAccessToken(token, config, now, options)
   if (isOfClient(claims)) throw insufficientScope()
   return claims
 }

@@ -12,7 +12,7 @@ import { Hono } from '../http/hono.ts'
 import { operation, readForm } from '../http/operation.ts'
 import { revalidated } from '../http/precondition.ts'
 import { AppError, notFound } from '../http/problem.ts'
-import { isOfClient, verifyAnyToken } from '../sessions/access-tokens.ts'
+import { isOfClient, verifyAccessToken } from '../sessions/access-tokens.ts'
 import { invalidToken, unauthenticated } from '../sessions/errors.ts'
 import { markOf } from '../sessions/refresh-tokens.ts'
 import { inWords } from '../values/durations.ts'
@@ -120,7 +120,7 @@ async function bearerIn(c: Context): Promise<string> {
 /** The claims about the user that the scopes of an app's token allow. */
 async function userInfo(c: Context<AppEnv>) {
   const { config, now } = c.var
-  const token = await verifyAnyToken(await bearerIn(c), config, now)
+  const token = await verifyAccessToken(await bearerIn(c), config, now)
   c.set('isSignedIn', true)
   if (!isOfClient(token) || token.sid === undefined)
     throw insufficientScope('This is for the token of an app that somebody has signed in to.')

@@ -187,31 +187,19 @@ async function sign(
 /** What a verifier needs: public keys, the issuer and the audience. */
 export type Verifier = Pick<Config, 'JWT_KEYS' | 'ISSUER' | 'AUDIENCE'>
 
+/** Whether a token was issued to an app or a service. */
+export const isOfClient = (claims: Claims | ClientClaims): claims is ClientClaims => !('role' in claims)
+
 /**
  * Verifies everything about an access token that does not need the database: a function of token, keys and
  * time. All requirements are explicit (RFC 8725): algorithm (never taken from the header), type, issuer,
- * audience, claims, and a lifetime that we limit, not the token.
+ * audience, claims, and a lifetime that we limit, not the token. Apps and services have such tokens too.
  *
  * @param now epoch ms.
  * @throws 401 `invalid_token`, the same for every reason, which is its cause. 503 if our own keys are
  *   missing.
  */
 export async function verifyAccessToken(
-  token: string,
-  verifier: Verifier,
-  now: number,
-  options: { mayBeExpired?: boolean } = {},
-): Promise<Claims> {
-  const claims = await verifyAnyToken(token, verifier, now, options)
-  if (isOfClient(claims)) throw invalidToken(new Refusal('claims'))
-  return claims
-}
-
-/** Whether a token was issued to an app or a service. */
-export const isOfClient = (claims: Claims | ClientClaims): claims is ClientClaims => !('role' in claims)
-
-/** The same, but accepts tokens of apps and services too. */
-export async function verifyAnyToken(
   token: string,
   verifier: Verifier,
   now: number,

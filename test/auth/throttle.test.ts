@@ -94,6 +94,13 @@ describe('Guessing a password', () => {
     ])
   })
 
+  test('RL1: … and for nobody else', async () => {
+    const [ada, bo] = [await api.person(), await api.person()]
+    await burn(bo.email)
+    expect((await logIn(ada.email, PASSWORD)).status).toBe(200)
+    expect((await logIn(bo.email, PASSWORD)).status).toBe(429)
+  })
+
   test('RL1: is counted as well when signed-in users must enter theirs', async () => {
     const ada = await api.person()
     const { token, sessionId } = await api.signIn(ada)

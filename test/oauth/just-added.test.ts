@@ -7,7 +7,7 @@ import { introspect } from '../../src/oauth/introspection/service.ts'
 import { verifyFor } from '../../src/oauth/introspection/workers.ts'
 import { push } from '../../src/oauth/pushed.ts'
 import { answerToken } from '../../src/oauth/tokens/token.ts'
-import { type ClientClaims, verifyAnyToken } from '../../src/sessions/access-tokens.ts'
+import { type ClientClaims, verifyAccessToken } from '../../src/sessions/access-tokens.ts'
 import { findServiceScopes } from '../../src/sessions/client-tokens.ts'
 import { openApi } from '../support/api.ts'
 import { addApp, REDIRECT } from '../support/oauth.ts'
@@ -55,7 +55,7 @@ test('HX8, RV1: a lagging replica does not make us refuse a service that was jus
   const said = { active: true, client_id: id, scope: 'users:read tokens:introspect' }
   expect(await introspect(lagging(), given, token, { isFresh: true })).toMatchObject(said)
   expect(await verifyFor(lagging(), token, { isFresh: true })).toMatchObject(said)
-  const claims = await verifyAnyToken(token, api.config(), Date.now())
+  const claims = await verifyAccessToken(token, api.config(), Date.now())
   expect(await findServiceScopes(lagging(), claims as ClientClaims)).toEqual(said.scope.split(' '))
   // Once a replica must know it, an unknown client does not exist.
   expect((await api.send('DELETE', `/v1/oauth_clients/${id}`, { token: admin })).status).toBe(204)

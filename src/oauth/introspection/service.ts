@@ -13,7 +13,7 @@ import {
   type Claims,
   type ClientClaims,
   isOfClient,
-  verifyAnyToken,
+  verifyAccessToken,
 } from '../../sessions/access-tokens.ts'
 import {
   type ClientSessionRow,
@@ -67,7 +67,7 @@ const unlessRefused = <T>(said: Promise<T>): Promise<T | undefined> =>
 
 type AnyClaims = Claims | ClientClaims
 const readToken = ({ config, now }: Resources, token: string): Promise<AnyClaims | undefined> =>
-  unlessRefused(verifyAnyToken(token, config, now, { mayBeForOthers: true }))
+  unlessRefused(verifyAccessToken(token, config, now, { mayBeForOthers: true }))
 
 const isOwnTo = (clientId: string, claims: AnyClaims | undefined) =>
   claims === undefined || (isOfClient(claims) && claims.client_id === clientId)
