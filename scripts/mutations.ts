@@ -163,14 +163,15 @@ runCommand(async () => {
   const tests = await startTests()
   try {
     const reach = await reachOf(tests)
-    const isIn = (file: string) => (name: string) => name.startsWith(`${file} `)
-    /** The tests that reach it, those that are most about its file first. */
-    const testsThatReach = ({ file, name }: { file: string; name: string }) =>
-      tests.specifications
+    /** The tests that reach it, those that are most about its file first, then about its folder. */
+    const testsThatReach = ({ file, name }: { file: string; name: string }) => {
+      const countIn = (place: string) => (test: TestSpecification) =>
+        reach.get(test)!.filter((one) => one.startsWith(place)).length
+      const [inFile, inFolder] = [countIn(`${file} `), countIn(`${dirname(file)}/`)]
+      return tests.specifications
         .filter((test) => reach.get(test)!.includes(name))
-        .map((test) => ({ test, here: reach.get(test)!.filter(isIn(file)).length }))
-        .sort((a, b) => b.here - a.here || reach.get(a.test)!.length - reach.get(b.test)!.length)
-        .map(({ test }) => test)
+        .sort((a, b) => inFile(b) - inFile(a) || inFolder(b) - inFolder(a))
+    }
     /** By file of the source: the tests that have noticed something there, the latest first. They are tried first. */
     const noticedBy = new Map<string, TestSpecification[]>()
     const survivors: Mutant[] = []
