@@ -4,6 +4,7 @@ import { dirname, join, relative, resolve } from 'node:path'
 import { createClient } from '@libsql/client/http'
 import { createVitest, type TestSpecification, type Vitest } from 'vitest/node'
 import { REACH } from '../test/support/mutation.ts'
+import type { Reached } from '../test/support/reached.ts'
 import { readArguments, runCommand } from './command.ts'
 import { findMutants, type Mutant } from './mutants.ts'
 
@@ -57,7 +58,8 @@ async function forget(vitest: Vitest): Promise<void> {
 async function startTests() {
   process.env.FAST = '1'
   process.env.MUTANT = ''
-  const reached = new Map<string, string[]>()
+  const reached = new Map<string, Reached>()
+  let failed: string[] = []
   let hasFailed = false
   const isReading = () => process.env.MUTANT === REACH
   const vitest: Vitest = await createVitest({
@@ -68,12 +70,14 @@ async function startTests() {
           hasFailed ||= !module.ok()
           if (!isReading()) return
           // A file that fails anyway can notice nothing.
-          if (module.ok()) reached.set(nameOf(module), module.meta().reached ?? [])
+          const { reached: told } = module.meta()
+          if (module.ok() && told) reached.set(nameOf(module), told)
           console.log(`${module.ok() ? 'read' : 'FAILS with nothing left out:'} ${nameOf(module)}`)
         },
         onTestCaseResult(test) {
           if (isReading() || test.result().state !== 'failed') return
           hasFailed = true
+          failed.push(test.id)
           // One is enough.
           void vitest.cancelCurrentRun('test-failure')
         },
@@ -87,27 +91,34 @@ async function startTests() {
 
   /** Whether they pass. */
   async function run(tests: TestSpecification[], what: string): Promise<boolean> {
+    failed = []
     hasFailed = false
     process.env.MUTANT = what
     await forget(vitest)
     await vitest.runTestSpecifications(tests)
     return !hasFailed
   }
-  /** Whether a test file passes with nothing left out, when it runs like this. */
-  const passes = new Map<TestSpecification, boolean>()
-  /** Whether a test file fails with this left out, and with nothing left out passes. */
-  async function notices(test: TestSpecification, mutant: Mutant): Promise<boolean> {
-    if (passes.get(test) === false) return false
+  /** By test: whether it passes alone, with nothing left out. */
+  const passes = new Map<string, boolean>()
+  const only = (test: TestSpecification, testIds: string[]) =>
+    test.project.createSpecification(test.moduleId, { testIds })
+  /** Whether one of these tests of a file fails with this left out, and passes with nothing left out. */
+  async function notices(test: TestSpecification, testIds: string[], mutant: Mutant): Promise<boolean> {
+    const asked = testIds.filter((id) => passes.get(id) !== false)
+    if (asked.length === 0) return false
     vitest.invalidateFile(join(ROOT, mutant.file))
-    const isUnnoticed = await run([test], JSON.stringify(mutant))
+    const isUnnoticed = await run([only(test, asked)], JSON.stringify(mutant))
     vitest.invalidateFile(join(ROOT, mutant.file))
     if (isUnnoticed) return false
-    if (!passes.has(test)) passes.set(test, await run([test], ''))
-    if (!passes.get(test)) console.log(`FAILS with nothing left out: ${nameOf(test)}`)
-    return passes.get(test) === true
+    // Without a test that failed, the file did.
+    const [failing = asked[0]!] = failed
+    if (!passes.has(failing)) passes.set(failing, await run([only(test, [failing])], ''))
+    if (passes.get(failing)) return true
+    console.log(`FAILS with nothing left out: ${nameOf(test)} ${failing}`)
+    return notices(test, asked, mutant)
   }
   /** What each of these reaches: `src/a.ts 3` is the fourth mutant of that file. It takes as long as they do. */
-  async function whatTheyReach(tests: TestSpecification[]): Promise<Map<string, string[]>> {
+  async function whatTheyReach(tests: TestSpecification[]): Promise<Map<string, Reached>> {
     reached.clear()
     await run(tests, REACH)
     for (const file of globSync('src/**/*.{ts,tsx}', { cwd: ROOT })) vitest.invalidateFile(join(ROOT, file))
@@ -128,7 +139,7 @@ async function reachOf({ specifications, whatTheyReach }: Awaited<ReturnType<typ
   }
   const source = digestOf('src/**/*.{ts,tsx}', 'test/support/*.ts', 'scripts/mutants.ts')
   const file = join(ROOT, `node_modules/.cache/roster-reach-${source}.json`)
-  const kept: Record<string, { digest: string; reached: string[] }> = existsSync(file)
+  const kept: Record<string, { digest: string; reached: Reached }> = existsSync(file)
     ? JSON.parse(readFileSync(file, 'utf8'))
     : {}
   const isKept = (test: TestSpecification) => kept[nameOf(test)]?.digest === digestOf(nameOf(test))
@@ -139,7 +150,14 @@ async function reachOf({ specifications, whatTheyReach }: Awaited<ReturnType<typ
     mkdirSync(dirname(file), { recursive: true })
     writeFileSync(file, JSON.stringify(kept))
   }
-  return new Map(specifications.map((test) => [test, isKept(test) ? kept[nameOf(test)]!.reached : []]))
+  return new Map(specifications.filter(isKept).map((test) => [test, kept[nameOf(test)]!.reached]))
+}
+
+/** The ids of the tests of a file that reach a mutant; of all, if it was reached before them. */
+function idsOf({ names, file, tests }: Reached, name: string): string[] {
+  const place = names.indexOf(name)
+  if (place === -1) return []
+  return Object.keys(tests).filter((id) => file.includes(place) || tests[id]!.includes(place))
 }
 
 runCommand(async () => {
@@ -163,13 +181,13 @@ runCommand(async () => {
   const tests = await startTests()
   try {
     const reach = await reachOf(tests)
-    /** The tests that reach it, those that are most about its file first, then about its folder. */
+    /** The test files that reach it, those that are most about its file first, then about its folder. */
     const testsThatReach = ({ file, name }: { file: string; name: string }) => {
       const countIn = (place: string) => (test: TestSpecification) =>
-        reach.get(test)!.filter((one) => one.startsWith(place)).length
+        reach.get(test)!.names.filter((one) => one.startsWith(place)).length
       const [inFile, inFolder] = [countIn(`${file} `), countIn(`${dirname(file)}/`)]
-      return tests.specifications
-        .filter((test) => reach.get(test)!.includes(name))
+      return [...reach.keys()]
+        .filter((test) => reach.get(test)!.names.includes(name))
         .sort((a, b) => inFile(b) - inFile(a) || inFolder(b) - inFolder(a))
     }
     /** By file of the source: the tests that have noticed something there, the latest first. They are tried first. */
@@ -180,7 +198,10 @@ runCommand(async () => {
       const latest = (noticedBy.get(mutant.file) ?? []).filter((test) => reaching.includes(test)).slice(0, 2)
       const chosen = [...latest, ...reaching.filter((test) => !latest.includes(test))].slice(0, atMost)
       let noticer: TestSpecification | undefined
-      for (const test of chosen) if (!noticer && (await tests.notices(test, mutant))) noticer = test
+      for (const test of chosen) {
+        if (noticer) break
+        if (await tests.notices(test, idsOf(reach.get(test)!, mutant.name), mutant)) noticer = test
+      }
       if (noticer) noticedBy.set(mutant.file, [...new Set([noticer, ...(noticedBy.get(mutant.file) ?? [])])])
       else survivors.push(mutant)
       const unnoticed = `SURVIVED ${chosen.length} of the ${reaching.length} test files that reach it`
