@@ -153,11 +153,20 @@ async function reachOf({ specifications, whatTheyReach }: Awaited<ReturnType<typ
   return new Map(specifications.filter(isKept).map((test) => [test, kept[nameOf(test)]!.reached]))
 }
 
+/** What replaces a condition of a statement. */
+const IN_STATEMENTS = ['1', 'sql`1`', 'undefined']
+
 /** The ids of the tests of a file that reach a mutant; of all, if it was reached before them. */
-function idsOf({ names, file, tests }: Reached, name: string): string[] {
+function idsOf(
+  { names, file, tests }: Reached,
+  { name, replacement }: { name: string; replacement: string },
+) {
   const place = names.indexOf(name)
-  if (place === -1) return []
-  return Object.keys(tests).filter((id) => file.includes(place) || tests[id]!.includes(place))
+  const ids = Object.keys(tests).filter((id) => file.includes(place) || tests[id]!.includes(place))
+  // A statement that is prepared once is reached once, and used by all.
+  return ids.length === 0 || (ids.length === 1 && IN_STATEMENTS.includes(replacement))
+    ? Object.keys(tests)
+    : ids
 }
 
 runCommand(async () => {
@@ -200,7 +209,7 @@ runCommand(async () => {
       let noticer: TestSpecification | undefined
       for (const test of chosen) {
         if (noticer) break
-        if (await tests.notices(test, idsOf(reach.get(test)!, mutant.name), mutant)) noticer = test
+        if (await tests.notices(test, idsOf(reach.get(test)!, mutant), mutant)) noticer = test
       }
       if (noticer) noticedBy.set(mutant.file, [...new Set([noticer, ...(noticedBy.get(mutant.file) ?? [])])])
       else survivors.push(mutant)
