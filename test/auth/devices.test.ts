@@ -39,6 +39,42 @@ test('RL3, HX7: an account knows its newest twenty devices, and a device that si
   expect((await logIn(api, { ...ada, device_token: newest })).status).toBe(200)
 })
 
+/** What happens before, and the device token if it is not one's own. */
+type Before = (api: Api, ada: Ada) => Promise<string | undefined>
+test.each<[string, isNew: boolean, Before]>([
+  ['the same device', false, async () => undefined],
+  [
+    'a new one if theirs is another account’s',
+    true,
+    async (api) => (await logIn(api, await api.person())).body.device_token as string,
+  ],
+  [
+    'a new one if twenty others have signed in since',
+    true,
+    async (api, ada) => void (await addDevices(api, ada, DEVICES_PER_ACCOUNT)),
+  ],
+  [
+    'a new one if all were made strangers',
+    true,
+    async (api, ada) => void (await ENDS['ending all of one’s own sessions']!(api, ada)),
+  ],
+])('HX7: whoever signs in without a password is on %s', async (_, isNew, before) => {
+  const api = openApi({ EMAIL_CODE_SIGNIN: 'on' })
+  const ada = await api.person({ email_verified_at: 1 })
+  const own = (await logIn(api, ada)).body.device_token as string
+  const device_token = (await before(api, ada)) ?? own
+  const devices = async () =>
+    (await api.sql('SELECT devices FROM users WHERE id = ?', [ada.id]))[0]!.devices as number
+  const known = await devices()
+  const { login_token } = (
+    await api.send('POST', '/v1/auth/login/email_code', { body: { email: ada.email } })
+  ).body
+  const code = /code, .*: (\d{8})$/m.exec((await api.mailsTo(ada.email))[0]!.text)![1]!
+  const body = { login_token, code, device_token }
+  expect((await api.send('POST', '/v1/auth/login/email_code/confirm', { body })).status).toBe(200)
+  expect((await devices()) - known).toBe(isNew ? 1 : 0)
+})
+
 test('RL2, HX7: somebody who hoards an account’s device tokens gets thirty hashes a minute with all of them together', async () => {
   const { RATE_LIMIT_HASHES_OF_DEVICES: most } = PER_MINUTE
   const api = openApi({ RATE_LIMIT_HASHES_OF_DEVICES: limiter(3) })
