@@ -1,6 +1,8 @@
-import { createHmac } from 'node:crypto'
+import { createHmac, randomBytes } from 'node:crypto'
 import { beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { newSecret } from '../../scripts/keys.ts'
+import { makeApiKey } from '../../src/access/key-tokens.ts'
+import type { Config } from '../../src/config/main.ts'
 import { makeLinkToken } from '../../src/links/service.ts'
 import * as passwords from '../../src/passwords/hashing.ts'
 import { makeRefreshToken } from '../../src/sessions/refresh-tokens.ts'
@@ -294,6 +296,15 @@ describe('The network of a caller', () => {
       await crowded.send('POST', '/v1/auth/login', { raw: '{', ip: HERE }),
     ])
       expect([refused.status, refused.body.code]).toEqual([429, 'too_many_requests'])
+
+    // A key opens no such route, but its requests are its own: a made-up one is a stranger's.
+    const made = (config: Config) => makeApiKey(config, crypto.randomUUID(), ada.id).key
+    const byKey = async (key: string) =>
+      (await crowded.send('GET', '/v1/auth/sessions', { token: key, ip: HERE })).status
+    expect(await byKey(made(api.config()))).toBe(403)
+    expect(
+      await byKey(made({ ...api.config(), keys: { ...api.config().keys, api_key: [randomBytes(32)] } })),
+    ).toBe(429)
 
     const few = openApi({
       ...own.bindings,

@@ -331,6 +331,15 @@ describe('A client proves itself by its one registered way', () => {
     }
   })
 
+  test.each([
+    ['is given twice', new URLSearchParams('grant_type=refresh_token&grant_type=refresh_token')],
+    ['is no text', new TextEncoder().encode('grant_type=%FF')],
+  ])('RFC 6749 3.2: a parameter that %s is an invalid request', async (_, raw) => {
+    const headers = { ...basic(app), 'content-type': 'application/x-www-form-urlencoded' }
+    const answer = await api.send('POST', '/oauth/token', { raw, headers })
+    expect([answer.status, answer.body.error]).toEqual([400, 'invalid_request'])
+  })
+
   test('two ways at once are refused', async () => {
     const raw = new URLSearchParams({ client_id: app.client_id, client_secret: app.client_secret! })
     const answer = await api.send('POST', '/oauth/token', { raw, headers: basic(app) })
