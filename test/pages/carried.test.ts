@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { readInvitations } from '../../src/console/input.ts'
 import { openApi, PASSWORD } from '../support/api.ts'
 import { addPasskey } from '../support/factors.ts'
 import { openBrowser } from '../support/pages.ts'
@@ -74,4 +75,24 @@ test('Users selected to be enabled are still selected afterwards; with a recent 
     true,
     true,
   ])
+})
+
+test('Invitations are read from pasted lines: a mail’s form, a spreadsheet’s, or addresses alone', () => {
+  const read = (text: string) => readInvitations(text, 'user', 100)
+  expect(read('Ada Lovelace <ada@example.com>\n\nbo@example.com, Bo, Manager')).toEqual([
+    { email: 'ada@example.com', name: 'Ada Lovelace', role: 'user' },
+    { email: 'bo@example.com', name: 'Bo', role: 'manager' },
+  ])
+  expect(read('<cy@example.com>\n"di@example.com";"Di ""D"" Dor"')).toEqual([
+    { email: 'cy@example.com', role: 'user' },
+    { email: 'di@example.com', name: 'Di "D" Dor', role: 'user' },
+  ])
+  expect(read('a@example.com b@example.com;c@example.com').map(({ email }) => email)).toEqual([
+    'a@example.com',
+    'b@example.com',
+    'c@example.com',
+  ])
+  // What is no address goes on as it was typed, to be refused by name.
+  expect(read('Ada <nobody>')).toEqual([{ email: 'Ada <nobody>', role: 'user' }])
+  expect(readInvitations('a@x.test\nb@x.test\nc@x.test', 'user', 2)).toHaveLength(2)
 })
