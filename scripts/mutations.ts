@@ -16,6 +16,7 @@ all, to learn what each reaches; that is kept until the source or a test changes
 
   --folder <path>   a folder or a file below src; may be repeated
   --files <count>   run only so many test files for each, those that are most about it first; by default all
+  --tests <part>    run only test files with this in their path; may be repeated
   --dry-run         lists what would be left out`
 
 const ROOT = resolve(import.meta.dirname, '..')
@@ -170,7 +171,11 @@ function idsOf(
 }
 
 runCommand(async () => {
-  const options = { folder: { type: 'string', multiple: true }, files: { type: 'string' } } as const
+  const options = {
+    folder: { type: 'string', multiple: true },
+    files: { type: 'string' },
+    tests: { type: 'string', multiple: true },
+  } as const
   const { values, isDryRun } = readArguments({ usage: USAGE, options })
   const folders = (values.folder ?? ['src']).map((folder) => folder.replace(/\/$/, ''))
   const atMost = Number(values.files ?? Number.POSITIVE_INFINITY)
@@ -197,6 +202,7 @@ runCommand(async () => {
       const [inFile, inFolder] = [countIn(`${file} `), countIn(`${dirname(file)}/`)]
       return [...reach.keys()]
         .filter((test) => reach.get(test)!.names.includes(name))
+        .filter((test) => values.tests?.some((part) => nameOf(test).includes(part)) ?? true)
         .sort((a, b) => inFile(b) - inFile(a) || inFolder(b) - inFolder(a))
     }
     /** By file of the source: the tests that have noticed something there, the latest first. They are tried first. */
