@@ -9,6 +9,7 @@ import { type Api, linkIn, openApi, PASSWORD, randomIp } from '../support/api.ts
 import { addTotp } from '../support/factors.ts'
 import { addKey } from '../support/keys.ts'
 import { limiter } from '../support/limiter.ts'
+import { letApp } from '../support/oauth.ts'
 import { openBrowser } from '../support/pages.ts'
 import { dump } from '../support/snapshots.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
@@ -497,8 +498,13 @@ describe('Requests of somebody who is signed in', () => {
     // Making the key was the first.
     expect(await rename(await another(), bob.id, 'One')).toBe(200)
     // A key has a limit of its own: what somebody stole, or an app, never uses up what its owner has.
-    for (const name of ['Two', 'Three', 'Four']) expect(await rename(key, bob.id, name)).toBe(200)
+    const app = await letApp(shield, ada, { scope: 'users:read users:update' })
     const ids = [await shield.person(), await shield.person()].map(({ id }) => id)
+    for (const token of [key, app.token]) {
+      for (const name of ['Two', 'Three', 'Four', 'Five']) expect(await rename(token, bob.id, name)).toBe(200)
+      const body = { action: 'disable', reason: 'left', ids }
+      expect((await shield.send('POST', '/v1/users/bulk', { token, body })).status).toBe(200)
+    }
     const inBulk = await shield.send('POST', '/v1/users/bulk', {
       token: await another(),
       body: { action: 'disable', reason: 'left', ids },
@@ -506,7 +512,7 @@ describe('Requests of somebody who is signed in', () => {
     expect(inBulk.status).toBe(429)
     const [visit, tokens] = [await openBrowser(shield, ada), [ada.token, await another()]]
     const before = await dump(shield)
-    for (const token of tokens) expect(await rename(token, bob.id, 'Five')).toBe(429)
+    for (const token of tokens) expect(await rename(token, bob.id, 'Six')).toBe(429)
     expect((await visit('POST', '/account', { name: 'Grace' })).status).toBe(429)
     expect(await dump(shield)).toEqual(before)
     const me = await shield.send('PATCH', '/v1/users/me', { token: eve.token, body: { name: 'Eve' } })

@@ -354,10 +354,11 @@ test('SE1: ending another session needs a recent login, ending the present one n
   expect((await end(old.sessionId)).status).toBe(204)
 })
 
-test('Using a cookie extends its session’s idle time, at most once in five minutes', async () => {
-  const { id, jar } = await signedIn()
-  const seen = async () =>
-    (await api.sql('SELECT last_seen_at, idle_expires_at FROM sessions WHERE user_id = ?', [id]))[0]!
+test('Using a cookie extends its session’s idle time, and no other’s, at most once in five minutes', async () => {
+  const { id, email, password, jar } = await signedIn()
+  await openJar(api).ask('POST', '/v1/auth/login', { email, password, cookie: true })
+  const seen = () =>
+    api.sql('SELECT last_seen_at, idle_expires_at FROM sessions WHERE user_id = ? ORDER BY id', [id])
   const first = await seen()
   await jar.open('/v1/users/me')
   expect(await seen()).toEqual(first)
@@ -365,6 +366,9 @@ test('Using a cookie extends its session’s idle time, at most once in five min
     'UPDATE sessions SET last_seen_at = last_seen_at - 301000, idle_expires_at = idle_expires_at - 301000 WHERE user_id = ?',
     [id],
   )
+  const [, otherAged] = await seen()
   await jar.open('/v1/auth/sessions')
-  expect(Number((await seen()).idle_expires_at)).toBeGreaterThanOrEqual(Number(first.idle_expires_at))
+  const [own, other] = await seen()
+  expect(Number(own!.idle_expires_at)).toBeGreaterThanOrEqual(Number(first[0]!.idle_expires_at))
+  expect(other).toEqual(otherAged)
 })
