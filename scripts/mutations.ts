@@ -79,8 +79,6 @@ async function startTests() {
           if (isReading() || test.result().state !== 'failed') return
           hasFailed = true
           failed.push(test.id)
-          // One is enough.
-          void vitest.cancelCurrentRun('test-failure')
         },
         onTestRunEnd(_modules, errors) {
           hasFailed ||= errors.length > 0
