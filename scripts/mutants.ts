@@ -26,6 +26,7 @@ const REFUSES = /^(refuse|refused|replaceAnswer|toSignIn|undefined|[A-Z][A-Z_]+)
 /** Middleware in front of a handler that stops nobody: everything else there is a guard. */
 const NO_GUARD = /^(operation|body|query|form|input)$/
 const METHODS = /^(get|post|put|patch|delete|use)$/
+const INDEX = /^(uniqueI|i)ndex$/
 /** How names of booleans begin. */
 const DECIDES = /^(is|has|may|can|must|owes|fits|was|needs|outranks|sees|comes)/
 /** Lets everybody pass, and declares what the guard declares: the API document is not to notice in its place. */
@@ -100,7 +101,7 @@ export function findMutants(file: string, source: string): Mutant[] {
     },
   }
   const visit = (node: Node): void => {
-    if (typeof node !== 'object' || node === null) return
+    if (typeof node !== 'object' || node === null || isOfIndex(node)) return
     rules[node.type]?.(node)
     for (const child of Array.isArray(node) ? node : Object.values(node)) visit(child)
   }
@@ -154,6 +155,16 @@ const isNo = (node: Node): boolean =>
   node.raw === 'null' ||
   REFUSES.test(nameOf(callIn(node)?.callee ?? node)) ||
   (node.type === 'NewExpression' && /Refusal|Error/.test(nameOf(node.callee)))
+
+/** What an index covers is part of the schema: it decides nothing when a request runs. */
+const isOfIndex = (node: Node) => node.type === 'CallExpression' && INDEX.test(nameOf(firstOf(node)))
+/** `index` of `index('by_name').on(…).where(…)`. */
+const firstOf = (node: Node): Node =>
+  node?.type === 'CallExpression'
+    ? firstOf(node.callee)
+    : node?.type === 'MemberExpression'
+      ? firstOf(node.object)
+      : node
 
 const callIn = (node: Node): Node | undefined =>
   node.type === 'AwaitExpression' ? callIn(node.argument) : node.type === 'CallExpression' ? node : undefined

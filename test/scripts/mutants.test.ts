@@ -61,6 +61,10 @@ test('A condition that stands alone is left out', () => {
   expect(mutated('sql`DELETE FROM t WHERE ${isDone}`')).toEqual(['sql`DELETE FROM t WHERE 1`'])
 })
 
+test('What an index covers is not left out', () => {
+  expect(leftOut("t('x', (t) => [index('y').on(t.a).where(sql`a IS NULL AND b`)])")).toEqual([])
+})
+
 test('A condition with NOT is left out as a whole', () => {
   expect(
     mutated('sql`UPDATE t SET x = 1 WHERE a IS NOT NULL AND NOT b AND NOT EXISTS (SELECT 1 FROM u)`'),
