@@ -12,8 +12,8 @@ interface Secrets {
 }
 
 /**
- * A new secret within this time of the last is the same change again: a button pressed twice, a page
- * reloaded, an answer lost. So the secret that programs still use is the one before both.
+ * A new secret within this time of the last, with the former one kept for as long, is the same change again: a button
+ * pressed twice, a page reloaded, an answer lost. So the secret that programs still use is the one before both.
  */
 export const SAME_CHANGE_MS = 10 * MINUTE_MS
 
@@ -28,7 +28,7 @@ export const formerSecretSeconds = (means: string, stolen = 'it was stolen') =>
     .max((7 * DAY_MS) / 1000)
     .default(DAY_MS / 1000)
     .meta({
-      description: `${means}; asked again within ${inWords(SAME_CHANGE_MS)}, that one still works. 0: ${stolen}.`,
+      description: `${means}; the same again within ${inWords(SAME_CHANGE_MS)} keeps that one. 0: ${stolen}.`,
     })
 
 /**
