@@ -177,6 +177,7 @@ runCommand(async () => {
   const { values, isDryRun } = readArguments({ usage: USAGE, options })
   const folders = (values.folder ?? ['src']).map((folder) => folder.replace(/\/$/, ''))
   const atMost = Number(values.files ?? Number.POSITIVE_INFINITY)
+  if (!(atMost >= 1)) throw new Error('--files takes a number of at least 1.')
   const files = globSync('src/**/*.{ts,tsx}', { cwd: ROOT })
     .filter((file) => folders.some((folder) => file === folder || file.startsWith(`${folder}/`)))
     .filter((file) => !file.includes('/texts/'))
