@@ -1,7 +1,8 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import { openApi, PASSWORD } from '../support/api.ts'
 import { searchAll } from '../support/search.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
 
 /**
  * A model of src/throttle/counters.ts, and every order of its events. Attempts are counted before the password is
@@ -159,6 +160,36 @@ test('RL2, Race 2: correct passwords for a disabled account, sent at once, leave
   const [failed, counts] = (await countsOf(api, ada.id, before)) as [number, number[]]
   // The network's failures over all accounts are another counter.
   expect([failed, counts.toSorted()]).toEqual([2, [2, 2]])
+})
+
+describe('RL2: a batch that arrives twice', () => {
+  /** Somebody disabled: a right password is no failure, and no sign-in. */
+  async function begin() {
+    const own = await freshUpstreams()
+    const api = openApi(own.bindings)
+    const ada = await api.person({ status: 'disabled', email_verified_at: 1 })
+    const before = await keysOf(api)
+    const logIn = (password: string) =>
+      api.send('POST', '/v1/auth/login', { body: { email: ada.email, password }, ip: '10.99.1.2' })
+    return { own, logIn, counts: () => countsOf(api, ada.id, before) }
+  }
+
+  test('counts an attempt once', async () => {
+    const { own, logIn, counts } = await begin()
+    await own.behave('libsql', { mode: 'echo', next: 1, only: 'failed_attempts' })
+    expect((await logIn('wrong one')).status).toBe(401)
+    expect(await own.land()).toBe(1)
+    expect(await counts()).toEqual([1, [1, 1]])
+  })
+
+  test('takes back one attempt, whatever has failed in between', async () => {
+    const { own, logIn, counts } = await begin()
+    await own.behave('libsql', { mode: 'echo', next: 1, only: 'replace(' })
+    expect((await logIn(PASSWORD)).body.code).toBe('account_disabled')
+    for (const password of ['wrong one', 'wrong two']) await logIn(password)
+    expect(await own.land()).toBe(1)
+    expect(await counts()).toEqual([2, [2, 2]])
+  })
 })
 
 test('RL2, Race 2: correct passwords for an unverified account, sent at once, leave no failure on the account', async () => {
