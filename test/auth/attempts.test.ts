@@ -184,7 +184,7 @@ describe('RL2: a batch that arrives twice', () => {
 
   test('takes back one attempt, whatever has failed in between', async () => {
     const { own, logIn, counts } = await begin()
-    await own.behave('libsql', { mode: 'echo', next: 1, only: 'replace(' })
+    await own.behave('libsql', { mode: 'echo', next: 1, only: 'failed_logins\\" - 1' })
     expect((await logIn(PASSWORD)).body.code).toBe('account_disabled')
     for (const password of ['wrong one', 'wrong two']) await logIn(password)
     expect(await own.land()).toBe(1)

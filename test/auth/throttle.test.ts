@@ -103,6 +103,16 @@ describe('Guessing a password', () => {
     expect((await logIn(bo.email, PASSWORD)).status).toBe(429)
   })
 
+  test('RL1: counts nothing on the account while it has to wait', async () => {
+    const ada = await api.person()
+    await burn(ada.email)
+    const counted = () => api.sql('SELECT failed_logins FROM users WHERE id = ?', [ada.id])
+    const before = await counted()
+    for (const password of [WRONG_PASSWORD, PASSWORD])
+      expect((await logIn(ada.email, password)).status).toBe(429)
+    expect(await counted()).toEqual(before)
+  })
+
   test('RL1: is counted as well when signed-in users must enter theirs', async () => {
     const ada = await api.person()
     const { token, sessionId } = await api.signIn(ada)
