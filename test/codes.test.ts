@@ -5,6 +5,7 @@ import { softwarePasskey } from './support/authenticator.ts'
 import { addPasskey, addTotp, challengeOf, codeOf, mailedCode, wrongCodeOf } from './support/factors.ts'
 import { openJar } from './support/jar.ts'
 import { addKey } from './support/keys.ts'
+import { codeIn } from './support/mails.ts'
 import { addApp, letApp, REDIRECT } from './support/oauth.ts'
 import { newPerson } from './support/requests.ts'
 import { freshUpstreams } from './support/upstreams.ts'
@@ -495,7 +496,7 @@ const PROVOKE: Record<string, () => Promise<Answer>> = {
 async function byMailedCode({ email, ...given }: { email: string; name?: string }) {
   const byCode = openApi({ ...own.bindings, EMAIL_CODE_SIGNIN: 'on' })
   const { login_token } = (await post('/v1/auth/login/email_code', { email }, {}, byCode)).body
-  const [, code] = /code, .*: (\d{8})$/m.exec((await api.mailsTo(email))[0]!.text)!
+  const code = codeIn((await api.mailsTo(email))[0]!)
   return post('/v1/auth/login/email_code/confirm', { login_token, code, ...given }, {}, byCode)
 }
 

@@ -8,6 +8,7 @@ import { selectUsers, users } from '../src/users/models.ts'
 import { type Answer, type Api, linkIn, openApi, PASSWORD } from './support/api.ts'
 import { addTotp } from './support/factors.ts'
 import { addKey } from './support/keys.ts'
+import { codeIn } from './support/mails.ts'
 import { addApp } from './support/oauth.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
@@ -325,7 +326,7 @@ test('HX5, HX10: whoever proves an address a moment too late removes nothing tha
     },
     'code that signs in': async (email) => {
       const { login_token } = (await post('login/email_code', { email })).body
-      const code = /code, .*: (\d{8})$/m.exec((await newest(email)).text)![1]!
+      const code = codeIn(await newest(email))
       return () => post('login/email_code/confirm', { login_token, code })
     },
     'link of another mail': async (email) => {

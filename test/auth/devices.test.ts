@@ -7,6 +7,7 @@ import {
 } from '../../src/throttle/limits.ts'
 import { linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { limiter } from '../support/limiter.ts'
+import { codeIn } from '../support/mails.ts'
 
 /** Device tokens: how many an account has, what all of them together may do, and what ends them. */
 
@@ -69,7 +70,7 @@ test.each<[string, isNew: boolean, Before]>([
   const { login_token } = (
     await api.send('POST', '/v1/auth/login/email_code', { body: { email: ada.email } })
   ).body
-  const code = /code, .*: (\d{8})$/m.exec((await api.mailsTo(ada.email))[0]!.text)![1]!
+  const code = codeIn((await api.mailsTo(ada.email))[0]!)
   const body = { login_token, code, device_token }
   expect((await api.send('POST', '/v1/auth/login/email_code/confirm', { body })).status).toBe(200)
   expect((await devices()) - known).toBe(isNew ? 1 : 0)

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { Tokens } from '../../src/auth/schemas.ts'
 import { type Answer, linkIn, openApi, PASSWORD, randomIp } from '../support/api.ts'
 import { addTotp, codeOf, withinOneStep } from '../support/factors.ts'
+import { codeIn } from '../support/mails.ts'
 import { newPerson } from '../support/requests.ts'
 
 const api = openApi({ EMAIL_CODE_SIGNIN: 'on' })
@@ -15,13 +16,12 @@ const confirm = (body: object, by = api) =>
   by.send<Tokens & { code?: string; challenge?: string }>('POST', '/v1/auth/login/email_code/confirm', {
     body,
   })
-const codeIn = (text: string) => /code, .*: (\d{8})$/m.exec(text)![1]!
 
 /** Asks for a code, and reads it. */
 async function mailed(email: string, by = api) {
   const { status, body, text } = await ask(email, by)
   expect(status, text).toBe(202)
-  return { login_token: body.login_token, code: codeIn((await by.mailsTo(email))[0]!.text) }
+  return { login_token: body.login_token, code: codeIn((await by.mailsTo(email))[0]!) }
 }
 const codes = (answers: Answer<{ code?: string }>[]) => answers.map(({ status, body }) => [status, body.code])
 
@@ -162,7 +162,7 @@ test('A stranger who uses up an address’s codes leaves those for its known dev
   expect(await api.mailsTo(ada.email)).toHaveLength(before)
   const body = { email: ada.email, device_token }
   const asked = await api.send('POST', '/v1/auth/login/email_code', { body })
-  const code = codeIn((await api.mailsTo(ada.email))[0]!.text)
+  const code = codeIn((await api.mailsTo(ada.email))[0]!)
   expect((await confirm({ login_token: asked.body.login_token, code })).status).toBe(200)
   await api.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
   expect((await api.mailsTo(ada.email))[0]!.text).toContain('/links/reset_password')

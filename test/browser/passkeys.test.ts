@@ -3,6 +3,7 @@ import type { Page } from 'playwright-core'
 import { expect, test } from 'vitest'
 import { devtoolsOf, heading, openPages, PASSWORD, press, violationsOn } from '../support/browser.ts'
 import { codeOf } from '../support/factors.ts'
+import { codeIn } from '../support/mails.ts'
 
 const pages = openPages([])
 
@@ -48,9 +49,7 @@ async function signUp(page: Page): Promise<string> {
 }
 
 const fillMailedCode = async (page: Page, email: string) =>
-  page
-    .getByLabel('Code from your mail')
-    .fill(/: (\d{8})$/m.exec(await pages.mailTo(email, /^Your code for/))![1]!)
+  page.getByLabel('Code from your mail').fill(codeIn({ text: await pages.mailTo(email, /^Your code for/) }))
 
 /** The ten codes from the page that shows them once. */
 async function recoveryCodesOn(page: Page): Promise<string[]> {

@@ -4,6 +4,7 @@ import { makeFormToken } from '../../src/pages/forms.ts'
 import { begin } from '../openid/support.ts'
 import { type Answer, type Api, openApi, PASSWORD } from '../support/api.ts'
 import { addPasskey, addTotp, answerOf, codeOf, withinOneStep, wrongCodeOf } from '../support/factors.ts'
+import { codeIn } from '../support/mails.ts'
 import { addApp } from '../support/oauth.ts'
 import { openBrowser, signedIn } from '../support/pages.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
@@ -42,7 +43,7 @@ async function setUpIn({ text }: Answer, { email }: { email: string }) {
     seed: decodeBase32IgnorePadding(secret!),
     fields: {
       ...Object.fromEntries([...text.matchAll(hidden)].map(([, name, value]) => [name!, value!])),
-      mail_code: /code, .*: (\d{8})$/m.exec(mail!.text)![1]!,
+      mail_code: codeIn(mail!),
     },
   }
 }

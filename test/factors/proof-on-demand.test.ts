@@ -10,6 +10,7 @@ import {
   withinOneStep,
   wrongCodeOf,
 } from '../support/factors.ts'
+import { codeIn } from '../support/mails.ts'
 import { openBrowser } from '../support/pages.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
@@ -138,11 +139,10 @@ describe('SE1: somebody with neither a password nor a passkey reauthenticates wi
     await api.sql('UPDATE users SET password_hash = NULL WHERE id = ?', [ada.id])
     return ada
   }
-  const codeIn = (text: string) => /code, .*: (\d{8})$/m.exec(text)![1]!
   async function mailed({ token, email }: { token: string; email: string }) {
     const { status, body, text } = await ask(token)
     expect(status, text).toBe(202)
-    return { request_token: body.request_token, mail_code: codeIn((await api.mailsTo(email))[0]!.text) }
+    return { request_token: body.request_token, mail_code: codeIn((await api.mailsTo(email))[0]!) }
   }
 
   test('which works once, only for the session that asked', async () => {
@@ -244,7 +244,7 @@ describe('SE1: somebody with neither a password nor a passkey reauthenticates wi
     ])
     const asked = await visit('POST', '/signin/again/mail', {})
     expect(asked.text).toContain('name="mail_code"')
-    const code = codeIn((await api.mailsTo(ada.email))[0]!.text)
+    const code = codeIn((await api.mailsTo(ada.email))[0]!)
     const request_token = /name="request_token" value="([^"]+)"/.exec(asked.text)![1]!
     const wrong = await visit('POST', '/signin/again', { request_token, mail_code: '1234 5678' })
     expect([wrong.status, wrong.text.includes('name="mail_code"')]).toEqual([400, true])

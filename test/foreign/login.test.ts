@@ -3,6 +3,7 @@ import { sealForeignHash } from '../../src/passwords/foreign/sealing.ts'
 import { linkIn, openApi, randomIp } from '../support/api.ts'
 import { addTotp, challengeOf, codeOf } from '../support/factors.ts'
 import { openJar } from '../support/jar.ts'
+import { codeIn } from '../support/mails.ts'
 import made from './vectors.json'
 
 const api = openApi({ EMAIL_VERIFICATION: 'optional' })
@@ -151,8 +152,7 @@ describe('An address that nobody has proved', () => {
     const codes = openApi({ EMAIL_CODE_SIGNIN: 'on' })
     const ada = await imported(QUICK)
     const asked = await codes.send('POST', '/v1/auth/login/email_code', { body: { email: ada.email } })
-    const { text } = (await codes.mailsTo(ada.email)).at(-1)!
-    const [, code] = /code, .*: (\d{8})$/m.exec(text)!
+    const code = codeIn((await codes.mailsTo(ada.email)).at(-1)!)
     const body = { code, login_token: asked.body.login_token }
     expect((await codes.send('POST', '/v1/auth/login/email_code/confirm', { body })).status).toBe(200)
     expect((await logIn(ada)).status).toBe(401)

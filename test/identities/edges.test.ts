@@ -12,6 +12,7 @@ import {
   newJar,
   openWithProviders,
 } from '../support/identities.ts'
+import { codeIn } from '../support/mails.ts'
 import type { Say } from '../support/provider.ts'
 
 const api = openWithProviders()
@@ -139,7 +140,7 @@ describe('OA3: somebody whose provider does not say when it authenticated them',
     expect(page.text).not.toContain('/signin/with/github')
     const asked = await jar.submit('/signin/again', '/signin/again/mail', { to: '/account/security' })
     const request_token = /name="request_token" value="([^"]+)"/.exec(asked.text)![1]!
-    const code = /: (\d{8})$/m.exec((await api.mailsTo(email))[0]!.text)![1]!
+    const code = codeIn((await api.mailsTo(email))[0]!)
     const proved = await jar.submit('/signin/again', '/signin/again', {
       to: '/account/security',
       request_token,

@@ -11,13 +11,14 @@ import {
   openWithProviders,
   placeIn,
 } from '../support/identities.ts'
+import { codeIn } from '../support/mails.ts'
 
 const api = openWithProviders({ EMAIL_CODE_SIGNIN: 'on' })
 const newSubject = () => crypto.randomUUID()
 const newAddress = (domain = 'fjord.test') => `${crypto.randomUUID()}@${domain}`
 const userAt = async (email: string) =>
   (await api.sql('SELECT * FROM users WHERE email = ? AND deleted_at IS NULL', [email]))[0]
-const newest = async (email: string) => /code, .*: (\d{8})$/m.exec((await api.mailsTo(email))[0]!.text)![1]!
+const newest = async (email: string) => codeIn((await api.mailsTo(email))[0]!)
 
 describe('Somebody without an account', () => {
   test('OA3: gets one after a page with name, address and a button, and is recognised by provider and subject from then on', async () => {

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import { TYPED } from '../../src/users/models.ts'
 import { linkIn, openApi, PASSWORD } from '../support/api.ts'
+import { codeIn } from '../support/mails.ts'
 
 const api = openApi({ EMAIL_VERIFICATION: 'required' })
 const NEW_PASSWORD = 'nine green bears run'
@@ -250,8 +251,7 @@ test('A link is for the address it was mailed to: once the account has another, 
 
 test('HX5: once an address is proved, by whatever way, no mail that confirms it does anything', async () => {
   const byCode = openApi({ EMAIL_VERIFICATION: 'required', EMAIL_CODE_SIGNIN: 'on' })
-  const codeTo = async (email: string) =>
-    /code, .*: (\d{8})$/m.exec((await byCode.mailsTo(email))[0]!.text)![1]!
+  const codeTo = async (email: string) => codeIn((await byCode.mailsTo(email))[0]!)
   const ways: Record<string, (email: string, signup_token: unknown) => Promise<number>> = {
     'the code of another mail': async (email, signup_token) => {
       await post('resend_verification', { email })

@@ -3,6 +3,7 @@ import { sessionCookie } from '../../src/sessions/cookie.ts'
 import { openApi, PASSWORD } from '../support/api.ts'
 import { addTotp } from '../support/factors.ts'
 import { cookieIn, openJar, SESSION } from '../support/jar.ts'
+import { codeIn } from '../support/mails.ts'
 
 const api = openApi()
 
@@ -169,7 +170,7 @@ test.each<[string, { upgraded?: true; again?: true }]>([
     const answer = await browser.submit(asked.to!, '/signup/again', { email, code: '' })
     expect([answer.status, answer.text.includes('name="code"')]).toEqual([200, true])
   }
-  const code = /code, .*: (\d{8})$/m.exec((await api.mailsTo(email)).at(-1)!.text)![1]!
+  const code = codeIn((await api.mailsTo(email)).at(-1)!)
   const right = await browser.submit(asked.to!, '/signup/code', {
     email,
     code: `${code.slice(0, 4)} ${code.slice(4)}`,

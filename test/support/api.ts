@@ -14,6 +14,7 @@ import { PER_MINUTE } from '../../src/throttle/limits.ts'
 import type { NewUser, Role } from '../../src/users/models.ts'
 import { normalizeEmail } from '../../src/values/email.ts'
 import { expectLine } from './log-lines.ts'
+import { codeIn } from './mails.ts'
 
 export const PASSWORD = 'seven brown foxes read'
 
@@ -286,9 +287,9 @@ export function openApi(bindings: object = {}) {
 }
 
 /** The token of a mail's link and, in mails that somebody asked for, the code beside it. */
-export const linkIn = ({ text }: CaughtMail) => {
-  const url = new URL(/^http\S+$/m.exec(text)![0])
-  return { url, token: url.searchParams.get('token')!, code: /code\b.*: (\d{8})$/im.exec(text)?.[1] ?? '' }
+export const linkIn = (mail: CaughtMail) => {
+  const url = new URL(/^http\S+$/m.exec(mail.text)![0])
+  return { url, token: url.searchParams.get('token')!, code: codeIn(mail) }
 }
 
 export type Api = ReturnType<typeof openApi>

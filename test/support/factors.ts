@@ -6,6 +6,7 @@ import { makeSeed, sealSeed } from '../../src/factors/totp.ts'
 import { userHandleOf } from '../../src/passkeys/ceremonies.ts'
 import type { Api } from './api.ts'
 import { softwarePasskey } from './authenticator.ts'
+import { codeIn } from './mails.ts'
 
 const STEP_MS = 30_000
 
@@ -63,7 +64,7 @@ export async function mailedCode(api: Api, { email, token }: { email: string; to
   const asked = await api.send('POST', '/v1/auth/factors/mail_code', { token })
   expect(asked.status, asked.text).toBe(202)
   const [mail] = await api.mailsTo(email)
-  const mail_code = /code, .*: (\d{8})$/m.exec(mail!.text)![1]!
+  const mail_code = codeIn(mail!)
   return { request_token: asked.body.request_token as string, mail_code }
 }
 

@@ -5,6 +5,7 @@ import type { Role } from '../../src/users/models.ts'
 import { type Api, linkIn, PASSWORD } from './api.ts'
 import { addPasskey, addTotp, answerOf, challengeOf } from './factors.ts'
 import { withProviders } from './identities.ts'
+import { codeIn } from './mails.ts'
 import { requestsOfApps, WHO_OF_APPS } from './oauth.ts'
 import { requestsOfWebhooks, WHO_OF_WEBHOOKS } from './webhook-requests.ts'
 
@@ -118,7 +119,7 @@ export async function loginCode(api: Api, email: string): Promise<{ login_token:
   })
   expect(asked.status, asked.text).toBe(202)
   const [mail] = await api.mailsTo(email)
-  return { login_token: asked.body.login_token, code: /code, .*: (\d{8})$/m.exec(mail!.text)![1]! }
+  return { login_token: asked.body.login_token, code: codeIn(mail!) }
 }
 
 export const newPerson = (role?: Role) => ({

@@ -13,6 +13,7 @@ import { type Answer, type Api, linkIn, type Options, PASSWORD } from './api.ts'
 import { softwarePasskey } from './authenticator.ts'
 import { RARE_NAME } from './crowd.ts'
 import { challengeOf, codeOf, mailedCode, wrongCodeOf } from './factors.ts'
+import { codeIn } from './mails.ts'
 import { addApp, letApp, REDIRECT } from './oauth.ts'
 import { openBrowser } from './pages.ts'
 import { loginCode, newPerson } from './requests.ts'
@@ -423,7 +424,7 @@ async function byFactors(api: Api, visit: Visit, admin: { token: string }) {
   const seed = decodeBase32IgnorePadding(begun.secret as string)
   const { body: asked } = await visit('POST /v1/auth/factors/mail_code', by)
   const [mail] = await api.mailsTo(ada.email)
-  const mail_code = /code, .*: (\d{8})$/m.exec(mail!.text)![1]!
+  const mail_code = codeIn(mail!)
   const proof = { request_token: asked.request_token, mail_code }
   const confirmed = await visit('POST /v1/auth/factors/totp/confirm', {
     ...by,

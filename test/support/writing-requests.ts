@@ -5,6 +5,7 @@ import { softwarePasskey } from './authenticator.ts'
 import { addPasskey, addTotp, answerOf, challengeOf, codeOf, mailedCode, withinOneStep } from './factors.ts'
 import { comeFrom, comingFrom, goTo } from './identities.ts'
 import { openJar } from './jar.ts'
+import { codeIn } from './mails.ts'
 import { addApp, letApp, REDIRECT } from './oauth.ts'
 import { openBrowser } from './pages.ts'
 import { loginCode, newPerson } from './requests.ts'
@@ -183,7 +184,7 @@ export const OWN_REQUESTS: Record<string, Ready> = {
     const { token } = await api.signIn(ada)
     const asked = await api.send('POST', '/v1/auth/reauthenticate/mail_code', { token })
     const [mail] = await api.mailsTo(ada.email)
-    const mail_code = /code, .*: (\d{8})$/m.exec(mail!.text)![1]!
+    const mail_code = codeIn(mail!)
     const body = { request_token: asked.body.request_token, mail_code }
     return () => api.send('POST', '/v1/auth/reauthenticate', { token, body })
   },
