@@ -26,7 +26,7 @@ const leftOut = process.env.FAST === '1' ? SLOW : []
  * have no limits of their own, and waits within them are as generous.
  */
 const PATIENCE = {
-  testTimeout: 300_000,
+  testTimeout: isMutating ? 60_000 : 300_000,
   hookTimeout: 300_000,
   expect: { poll: { timeout: isMutating ? 15_000 : 60_000 } },
 }
@@ -34,8 +34,8 @@ const PATIENCE = {
 /** What waits for a process or a page may wait too long on a machine that is busy; what is wrong is wrong each time. */
 const RETRIES = isMutating ? 0 : 2
 
-/** Tells which mutants a test file reached. */
-const REACHED = isMutating ? ['./test/support/reached.ts'] : []
+/** Leaves out what `npm run test:mutations` asks to, and tells what was reached. */
+const LEFT_OUT = isMutating ? ['./test/support/left-out.ts'] : []
 
 export default defineConfig({
   test: {
@@ -62,7 +62,7 @@ export default defineConfig({
         test: {
           name: 'worker',
           include: ['test/**/*.test.ts'],
-          setupFiles: ['./test/support/after-file.ts', ...REACHED],
+          setupFiles: ['./test/support/after-file.ts', ...LEFT_OUT],
           exclude: [...IN_NODE, ...leftOut],
           ...PATIENCE,
           ...(process.env.WHOLE === '1' && { testTimeout: 1_800_000 }),
@@ -73,7 +73,7 @@ export default defineConfig({
         plugins: isMutating ? [mutation()] : [],
         test: {
           name: 'node',
-          setupFiles: REACHED,
+          setupFiles: LEFT_OUT,
           include: IN_NODE,
           exclude: leftOut,
           env: KEPT,

@@ -8,7 +8,7 @@ export interface Mutant {
   text: string
   start: number
   end: number
-  /** What replaces it. */
+  /** What replaces it: of a statement or a guard nothing. */
   replacement: string
   /** What runs when it would be evaluated: a statement, an expression, or a guard that a route names. */
   place: { start: number; end: number; kind: 'statement' | 'expression' | 'guard' }
@@ -29,8 +29,6 @@ const METHODS = /^(get|post|put|patch|delete|use)$/
 const INDEX = /^(uniqueI|i)ndex$/
 /** How names of booleans begin. */
 const DECIDES = /^(is|has|may|can|must|owes|fits|was|needs|outranks|sees|comes)/
-/** Lets everybody pass, and declares what the guard declares: the API document is not to notice in its place. */
-const passing = (guard: string) => `Object.assign((_c, next) => next(), ${guard})`
 const TRUE = 'sql`1`'
 
 /** Everything in a file that can be left out, by its syntax tree. */
@@ -61,11 +59,11 @@ export function findMutants(file: string, source: string): Mutant[] {
   const rules: Record<string, (node: Node) => void> = {
     IfStatement(node) {
       if (node.alternate || !isRefusal(node.consequent)) return
-      add(node, ';', { kind: 'statement' })
+      add(node, '', { kind: 'statement' })
       sidesOf(node.test)
     },
     ExpressionStatement(node) {
-      if (ASSERTS.test(nameOf(callIn(node.expression)?.callee))) add(node, ';', { kind: 'statement' })
+      if (ASSERTS.test(nameOf(callIn(node.expression)?.callee))) add(node, '', { kind: 'statement' })
     },
     ConditionalExpression(node) {
       const { test, consequent, alternate } = node
@@ -83,8 +81,7 @@ export function findMutants(file: string, source: string): Mutant[] {
       if (METHODS.test(name) && typeof given[0]?.value === 'string')
         for (const guard of given.slice(1, -1)) {
           const guardName = nameOf(callIn(guard)?.callee ?? guard)
-          if (guardName && !NO_GUARD.test(guardName))
-            add(guard, passing(source.slice(guard.start, guard.end)), { kind: 'guard' })
+          if (guardName && !NO_GUARD.test(guardName)) add(guard, '', { kind: 'guard' })
         }
     },
     VariableDeclarator({ id, init }) {
@@ -109,22 +106,31 @@ export function findMutants(file: string, source: string): Mutant[] {
   return [...found.values()].sort((a, b) => a.start - b.start)
 }
 
-/** The source with a call of `reached__(index)` wherever a mutant would be evaluated: which tests could notice it? */
-export function markReached(source: string, mutants: Mutant[]): string {
-  const marks = mutants.flatMap(({ place: { start, end, kind } }, index) => {
-    const call = `reached__(${index})`
-    // A spread argument keeps its dots in front.
-    const from = source.startsWith('...', start) ? start + 3 : start
-    const [open, close] = {
-      statement: [`{ ${call}; `, ' }'],
-      expression: [`(${call}, `, ')'],
-      guard: ['((guard) => Object.assign((c, next) => (' + call + ', guard(c, next)), guard))(', ')'],
-    }[kind] as [string, string]
-    return [
-      { at: from, text: open, isOpen: true, other: end, index },
-      { at: end, text: close, isOpen: false, other: from, index },
-    ]
-  })
+/**
+ * The source with a switch wherever a mutant would be evaluated: where `leftOut__(index)` says yes, it is left out.
+ * `sql__` stands for Drizzle's `sql`. A guard that is left out still declares what it checks: its behaviour has to be
+ * missed, and not its line in the API document.
+ */
+export function withSwitches(source: string, mutants: Mutant[]): string {
+  const marks = mutants.flatMap(
+    ({ start, end, replacement, place: { start: from, end: to, kind } }, index) => {
+      const call = `leftOut__(${index})`
+      const mutated =
+        source.slice(from, start) + replacement.replace('sql`', 'sql__`') + source.slice(end, to)
+      // A spread argument keeps its dots in front.
+      const isSpread = source.startsWith('...', from)
+      const at = isSpread ? from + 3 : from
+      const [open, close] = {
+        statement: [`if (!${call}) { `, ' }'],
+        expression: [`(${call} ? ${isSpread ? `[${mutated}]` : mutated} : `, ')'],
+        guard: [`((guard) => Object.assign((c, next) => ${call} ? next() : guard(c, next), guard))(`, ')'],
+      }[kind] as [string, string]
+      return [
+        { at, text: open, isOpen: true, other: to, index },
+        { at: to, text: close, isOpen: false, other: at, index },
+      ]
+    },
+  )
   // At one place: what ends there first, the innermost first; then what begins there, the outermost first.
   marks.sort(
     (a, b) =>
@@ -133,12 +139,12 @@ export function markReached(source: string, mutants: Mutant[]): string {
       b.other - a.other ||
       (a.isOpen ? a.index - b.index : b.index - a.index),
   )
-  let [marked, done] = ['', 0]
+  let [switched, done] = ['', 0]
   for (const { at, text } of marks) {
-    marked += source.slice(done, at) + text
+    switched += source.slice(done, at) + text
     done = at
   }
-  return marked + source.slice(done)
+  return switched + source.slice(done)
 }
 
 /** `throw …`, `return`, or a return of what says no: alone, or as the only statement of a block. */

@@ -2,9 +2,8 @@ import { createHash } from 'node:crypto'
 import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { createClient } from '@libsql/client/http'
-import { createVitest, type TestSpecification, type Vitest } from 'vitest/node'
-import { REACH } from '../test/support/mutation.ts'
-import type { Reached } from '../test/support/reached.ts'
+import { createVitest, type TestModule, type TestSpecification, type Vitest } from 'vitest/node'
+import type { Plan, Reached, Verdict } from '../test/support/left-out.ts'
 import { readArguments, runCommand } from './command.ts'
 import { findMutants, type Mutant } from './mutants.ts'
 
@@ -15,8 +14,7 @@ what none of them noticed. What may go unnoticed is listed in scripts/mutations.
 all, to learn what each reaches; that is kept until the source or a test changes.
 
   --folder <path>   a folder or a file below src; may be repeated
-  --files <count>   run only so many test files for each, those that are most about it first; by default all
-  --tests <part>    run only test files with this in their path; may be repeated
+  --tests <count>   ask only so many tests about each, those that are most about its file; by default all
   --dry-run         lists what would be left out`
 
 const ROOT = resolve(import.meta.dirname, '..')
@@ -55,75 +53,76 @@ async function forget(vitest: Vitest): Promise<void> {
   client.close()
 }
 
-/** Starts the upstreams and Vitest once: what is left out changes from run to run, and only its file is read again. */
+type Named = Mutant & { name: string }
+
+/** A test that is to notice a mutant. */
+interface Question {
+  mutant: Named
+  test: TestSpecification
+  id: string
+}
+
+/** Starts the upstreams and Vitest once: a switch in the source tells what is left out (left-out.ts). */
 async function startTests() {
   process.env.FAST = '1'
-  process.env.MUTANT = ''
-  const reached = new Map<string, Reached>()
-  let failed: string[] = []
-  let hasFailed = false
-  const isReading = () => process.env.MUTANT === REACH
+  process.env.MUTATIONS = '1'
+  let onModule: (module: TestModule) => void = () => {}
   const vitest: Vitest = await createVitest({
     watch: false,
-    reporters: [
-      {
-        onTestModuleEnd(module) {
-          hasFailed ||= !module.ok()
-          if (!isReading()) return
-          // A file that fails anyway can notice nothing.
-          const { reached: told } = module.meta()
-          if (module.ok() && told) reached.set(nameOf(module), told)
-          console.log(`${module.ok() ? 'read' : 'FAILS with nothing left out:'} ${nameOf(module)}`)
-        },
-        onTestCaseResult(test) {
-          if (isReading() || test.result().state !== 'failed') return
-          hasFailed = true
-          failed.push(test.id)
-        },
-        onTestRunEnd(_modules, errors) {
-          hasFailed ||= errors.length > 0
-        },
-      },
-    ],
+    reporters: [{ onTestModuleEnd: (module) => onModule(module) }],
   })
   const specifications = await vitest.globTestSpecifications()
 
-  /** Whether they pass. */
-  async function run(tests: TestSpecification[], what: string): Promise<boolean> {
-    failed = []
-    hasFailed = false
-    process.env.MUTANT = what
+  async function run(tests: TestSpecification[], plan: Plan, told: typeof onModule): Promise<void> {
+    onModule = told
+    vitest.provide('plan', plan)
     await forget(vitest)
     await vitest.runTestSpecifications(tests)
-    return !hasFailed
-  }
-  /** By test: whether it passes alone, with nothing left out. */
-  const passes = new Map<string, boolean>()
-  const only = (test: TestSpecification, testIds: string[]) =>
-    test.project.createSpecification(test.moduleId, { testIds })
-  /** Whether one of these tests of a file fails with this left out, and passes with nothing left out. */
-  async function notices(test: TestSpecification, testIds: string[], mutant: Mutant): Promise<boolean> {
-    const asked = testIds.filter((id) => passes.get(id) !== false)
-    if (asked.length === 0) return false
-    vitest.invalidateFile(join(ROOT, mutant.file))
-    const isUnnoticed = await run([only(test, asked)], JSON.stringify(mutant))
-    vitest.invalidateFile(join(ROOT, mutant.file))
-    if (isUnnoticed) return false
-    // Without a test that failed, the file did.
-    const [failing = asked[0]!] = failed
-    if (!passes.has(failing)) passes.set(failing, await run([only(test, [failing])], ''))
-    if (passes.get(failing)) return true
-    console.log(`FAILS with nothing left out: ${nameOf(test)} ${failing}`)
-    return notices(test, asked, mutant)
   }
   /** What each of these reaches: `src/a.ts 3` is the fourth mutant of that file. It takes as long as they do. */
   async function whatTheyReach(tests: TestSpecification[]): Promise<Map<string, Reached>> {
-    reached.clear()
-    await run(tests, REACH)
-    for (const file of globSync('src/**/*.{ts,tsx}', { cwd: ROOT })) vitest.invalidateFile(join(ROOT, file))
+    const reached = new Map<string, Reached>()
+    await run(tests, {}, (module) => {
+      // A file that fails anyway can notice nothing.
+      const { reached: told } = module.meta()
+      if (module.ok() && told) reached.set(nameOf(module), told)
+      console.log(`${module.ok() ? 'read' : 'FAILS with nothing left out:'} ${nameOf(module)}`)
+    })
     return reached
   }
-  return { specifications, notices, whatTheyReach, close: () => vitest.close() }
+  /** Asks each test, in one run for all. */
+  async function ask(
+    questions: Question[],
+    tell: (question: Question, verdict: Verdict) => void,
+  ): Promise<void> {
+    const byId = Map.groupBy(questions, ({ id }) => id)
+    const byFile = Map.groupBy(questions, ({ test }) => test)
+    const tests = [...byFile].map(([{ project, moduleId }, its]) =>
+      project.createSpecification(moduleId, { testIds: [...new Set(its.map(({ id }) => id))] }),
+    )
+    const plan = [...byId].map(([id, its]) => [id, its.map(({ mutant }) => mutant.name)] as const)
+    await run(tests, { tests: Object.fromEntries(plan) }, (module) => {
+      for (const test of module.children.allTests())
+        for (const [name, verdict] of Object.entries(test.meta().verdicts ?? {}))
+          tell(byId.get(test.id)!.find(({ mutant }) => mutant.name === name)!, verdict)
+    })
+  }
+  /** Whether some of these tests fail without it from beginning to end, each of which passes with it. */
+  async function notices(test: TestSpecification, testIds: string[], { name }: Named): Promise<boolean> {
+    const only = (ids: string[]) => [test.project.createSpecification(test.moduleId, { testIds: ids })]
+    let failed: string[] = []
+    let isOk = true
+    const told = (module: TestModule) => {
+      failed = [...module.children.allTests('failed')].map(({ id }) => id)
+      isOk = module.ok()
+    }
+    await run(only(testIds), { always: name }, told)
+    if (isOk) return false
+    // Without a test that failed, the file did.
+    await run(only(failed.length > 0 ? failed.slice(0, 1) : testIds), {}, told)
+    return isOk
+  }
+  return { specifications, whatTheyReach, ask, notices, close: () => vitest.close() }
 }
 
 const nameOf = ({ moduleId }: { moduleId: string }) => relative(ROOT, moduleId)
@@ -152,32 +151,121 @@ async function reachOf({ specifications, whatTheyReach }: Awaited<ReturnType<typ
   return new Map(specifications.filter(isKept).map((test) => [test, kept[nameOf(test)]!.reached]))
 }
 
-/** What replaces a condition of a statement. */
+/** What replaces a condition of a statement: one that is prepared is evaluated once, and used by all tests of a file. */
 const IN_STATEMENTS = ['1', 'sql`1`', 'undefined']
 
-/** The ids of the tests of a file that reach a mutant; of all, if it was reached before them. */
-function idsOf(
-  { names, file, tests }: Reached,
-  { name, replacement }: { name: string; replacement: string },
-) {
+/** The tests of a file that evaluate a mutant themselves: none, if it is evaluated once and kept. */
+function idsOf({ names, tests }: Reached, { name, replacement }: Named): string[] {
   const place = names.indexOf(name)
-  const ids = Object.keys(tests).filter((id) => file.includes(place) || tests[id]!.includes(place))
-  // A statement that is prepared once is reached once, and used by all.
-  return ids.length === 0 || (ids.length === 1 && IN_STATEMENTS.includes(replacement))
-    ? Object.keys(tests)
-    : ids
+  const ids = Object.keys(tests).filter((id) => tests[id]!.includes(place))
+  return ids.length === 1 && IN_STATEMENTS.includes(replacement) ? [] : ids
+}
+
+/** How many tests are asked about each mutant that nobody has noticed, from round to round. */
+const ROUNDS = [2, 6, 12, 24, 48, 96]
+/** How many test files are asked about what is evaluated once and kept, and about what tests were not sure of. */
+const FILES_ALONE = 8
+
+/** Finds out who notices what. */
+async function findNoticers(
+  tests: Awaited<ReturnType<typeof startTests>>,
+  reach: Map<TestSpecification, Reached>,
+  mutants: Named[],
+  atMost: number,
+): Promise<Set<Named>> {
+  const noticed = new Set<Named>()
+  /** By test: for how many mutants of each file it was not in vain. */
+  const worth = new Map<string, Map<string, number>>()
+  const unfit = new Set<string>()
+  const tell = (mutant: Named, by: string) => {
+    if (noticed.has(mutant)) return
+    noticed.add(mutant)
+    console.log(`noticed by ${by}  ${toLine(mutant)}`)
+  }
+  /** How much of what a test reaches is in a file, by test. */
+  const shares = new Map<string, Map<string, number>>()
+  for (const { names, tests: reached } of reach.values())
+    for (const [id, places] of Object.entries(reached)) {
+      const byFile = new Map<string, number>()
+      for (const place of places) {
+        const [file] = names[place]!.split(' ') as [string]
+        byFile.set(file, (byFile.get(file) ?? 0) + 1 / Math.sqrt(places.length))
+      }
+      shares.set(id, byFile)
+    }
+  const questionsOf = new Map(
+    mutants.map((mutant) => [
+      mutant,
+      [...reach].flatMap(([test, reached]) => idsOf(reached, mutant).map((id) => ({ mutant, test, id }))),
+    ]),
+  )
+  const asked = new Map<Named, Set<string>>(mutants.map((mutant) => [mutant, new Set()]))
+  const unsure: Question[] = []
+  for (const count of ROUNDS) {
+    const waiting = new Map<string, number>()
+    const questions = mutants
+      .filter((mutant) => !noticed.has(mutant))
+      .flatMap((mutant) => {
+        const score = ({ id }: Question) =>
+          ((shares.get(id)?.get(mutant.file) ?? 0) * (1 + (worth.get(id)?.get(mutant.file) ?? 0))) /
+          (1 + (waiting.get(id) ?? 0))
+        const before = asked.get(mutant)!
+        const chosen = questionsOf
+          .get(mutant)!
+          .filter(({ id }) => !before.has(id) && !unfit.has(id))
+          .map((question) => ({ question, score: score(question) }))
+          .sort((a, b) => b.score - a.score)
+          .slice(0, Math.min(count, atMost - before.size))
+          .map(({ question }) => question)
+        for (const { id } of chosen) {
+          before.add(id)
+          waiting.set(id, (waiting.get(id) ?? 0) + 1)
+        }
+        return chosen
+      })
+    if (questions.length === 0) break
+    console.log(`${new Date().toISOString()} ${questions.length} questions`)
+    await tests.ask(questions, (question, verdict) => {
+      const { mutant, test, id } = question
+      if (verdict === 'unsure') {
+        unfit.add(id)
+        unsure.push(question)
+      }
+      if (verdict !== 'noticed') return
+      const its = worth.get(id) ?? new Map<string, number>()
+      worth.set(id, its.set(mutant.file, (its.get(mutant.file) ?? 0) + 1))
+      tell(mutant, nameOf(test))
+    })
+  }
+  for (const mutant of mutants) {
+    const alone = new Map<TestSpecification, string[]>()
+    for (const { mutant: its, test, id } of unsure)
+      if (its === mutant) alone.set(test, [...(alone.get(test) ?? []), id])
+    for (const [test, reached] of reach)
+      if (reached.names.includes(mutant.name) && idsOf(reached, mutant).length === 0)
+        alone.set(test, Object.keys(reached.tests))
+    const shareOf = ([test]: [TestSpecification, string[]]) =>
+      reach.get(test)!.names.filter((name) => name.startsWith(`${mutant.file} `)).length
+    const files = [...alone].sort((a, b) => shareOf(b) - shareOf(a)).slice(0, FILES_ALONE)
+    for (const [test, ids] of files)
+      if (!noticed.has(mutant) && (await tests.notices(test, ids, mutant))) tell(mutant, nameOf(test))
+    if (!noticed.has(mutant))
+      console.log(
+        `SURVIVED ${asked.get(mutant)!.size} of ${questionsOf.get(mutant)!.length} tests, ${files.length} of ${alone.size} files  ${toLine(mutant)}`,
+      )
+  }
+  return noticed
 }
 
 runCommand(async () => {
   const options = {
     folder: { type: 'string', multiple: true },
-    files: { type: 'string' },
-    tests: { type: 'string', multiple: true },
+    tests: { type: 'string' },
   } as const
   const { values, isDryRun } = readArguments({ usage: USAGE, options })
   const folders = (values.folder ?? ['src']).map((folder) => folder.replace(/\/$/, ''))
-  const atMost = Number(values.files ?? Number.POSITIVE_INFINITY)
-  if (!(atMost >= 1)) throw new Error('--files takes a number of at least 1.')
+  const atMost = Number(values.tests ?? Number.POSITIVE_INFINITY)
+  if (!(atMost >= 1)) throw new Error('--tests takes a number of at least 1.')
   const files = globSync('src/**/*.{ts,tsx}', { cwd: ROOT })
     .filter((file) => folders.some((folder) => file === folder || file.startsWith(`${folder}/`)))
     .filter((file) => !file.includes('/texts/'))
@@ -193,35 +281,8 @@ runCommand(async () => {
 
   const tests = await startTests()
   try {
-    const reach = await reachOf(tests)
-    /** The test files that reach it, those that are most about its file first, then about its folder. */
-    const testsThatReach = ({ file, name }: { file: string; name: string }) => {
-      const countIn = (place: string) => (test: TestSpecification) =>
-        reach.get(test)!.names.filter((one) => one.startsWith(place)).length
-      const [inFile, inFolder] = [countIn(`${file} `), countIn(`${dirname(file)}/`)]
-      return [...reach.keys()]
-        .filter((test) => reach.get(test)!.names.includes(name))
-        .filter((test) => values.tests?.some((part) => nameOf(test).includes(part)) ?? true)
-        .sort((a, b) => inFile(b) - inFile(a) || inFolder(b) - inFolder(a))
-    }
-    /** By file of the source: the tests that have noticed something there, the latest first. They are tried first. */
-    const noticedBy = new Map<string, TestSpecification[]>()
-    const survivors: Mutant[] = []
-    for (const [at, mutant] of mutants.entries()) {
-      const reaching = testsThatReach(mutant)
-      const latest = (noticedBy.get(mutant.file) ?? []).filter((test) => reaching.includes(test)).slice(0, 2)
-      const chosen = [...latest, ...reaching.filter((test) => !latest.includes(test))].slice(0, atMost)
-      let noticer: TestSpecification | undefined
-      for (const test of chosen) {
-        if (noticer) break
-        if (await tests.notices(test, idsOf(reach.get(test)!, mutant), mutant)) noticer = test
-      }
-      if (noticer) noticedBy.set(mutant.file, [...new Set([noticer, ...(noticedBy.get(mutant.file) ?? [])])])
-      else survivors.push(mutant)
-      const unnoticed = `SURVIVED ${chosen.length} of the ${reaching.length} test files that reach it`
-      const verdict = noticer ? `noticed by ${nameOf(noticer)}` : unnoticed
-      console.log(`${at + 1}/${mutants.length} ${verdict}  ${toLine(mutant)}`)
-    }
+    const noticed = await findNoticers(tests, await reachOf(tests), mutants, atMost)
+    const survivors = mutants.filter((mutant) => !noticed.has(mutant))
     const unexplained = survivors.filter((mutant) => !isAllowed(mutant))
     console.log(
       `\n${mutants.length} left out, ${survivors.length} unnoticed, ${unexplained.length} without a reason`,

@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: what is looked at is source.
 import { expect, test } from 'vitest'
-import { findMutants, markReached } from '../../scripts/mutants.ts'
+import { findMutants, withSwitches } from '../../scripts/mutants.ts'
 
 const leftOut = (source: string) => findMutants('src/x.ts', source).map(({ text }) => text)
 const mutated = (source: string) =>
@@ -75,39 +75,39 @@ test('A condition with NOT is left out as a whole', () => {
   ])
 })
 
-test('A guard that is left out still declares what it checks, so that behaviour has to notice', () => {
-  const guard = Object.assign(() => 'refused', { checks: 'a role' })
-  const [source] = mutated("r.get('/x', guard, handler)")
-  const left = new Function('r', 'guard', 'handler', `return ${source}`)
-  const [, stands] = left({ get: (...given: unknown[]) => given }, guard, () => 'answered')
-  expect([stands.checks, stands({}, () => 'passed')]).toEqual(['a role', 'passed'])
+const switched = (source: string) => withSwitches(source, findMutants('src/x.ts', source))
+
+test('Whatever can be left out has a switch', () => {
+  expect(switched('if (!a || b) throw no()')).toBe(
+    'if (!leftOut__(0)) { if ((leftOut__(1) ? (b) : (leftOut__(2) ? (!a) : !a || b))) throw no() }',
+  )
+  expect(switched('f(and(a, ...b))')).toBe(
+    'f(and((leftOut__(0) ? undefined : a), ...(leftOut__(1) ? [undefined] : b)))',
+  )
+  expect(switched('f(sql`x = 1 AND ${a && b}`)')).toBe(
+    'f((leftOut__(0) ? sql`1 AND ${a && b}` : (leftOut__(1) ? sql`x = 1 AND 1` : ' +
+      'sql`x = 1 AND ${a && b}`)))',
+  )
+  expect(switched('record(r, event, isDone)')).toBe('record(r, event, (leftOut__(0) ? sql__`1` : isDone))')
 })
 
-test('Whatever can be left out is marked where it would be evaluated', () => {
-  const marked = (source: string) => markReached(source, findMutants('src/x.ts', source))
-  expect(marked('if (!a || b) throw no()')).toBe(
-    '{ reached__(0); if ((reached__(1), (reached__(2), !a || b))) throw no() }',
-  )
-  expect(marked('f(and(a, ...b))')).toBe('f(and((reached__(0), a), ...(reached__(1), b)))')
-  expect(marked('f(sql`x = 1 AND ${a && b}`)')).toBe(
-    'f((reached__(0), (reached__(1), sql`x = 1 AND ${a && b}`)))',
-  )
-
-  const reached: number[] = []
-  const guard = Object.assign((_c: unknown, next: () => string) => next(), { checks: 'a role' })
+test('A guard that is left out still declares what it checks, so that behaviour has to notice', () => {
+  const guard = Object.assign(() => 'refused', { checks: 'a role' })
+  let isLeftOut = false
   const run = new Function(
     'r',
     'guard',
     'handler',
-    'reached__',
-    `return ${marked("r.get('/x', guard, handler)")}`,
+    'leftOut__',
+    `return ${switched("r.get('/x', guard, handler)")}`,
   )
   const [, stands] = run(
     { get: (...given: unknown[]) => given },
     guard,
     () => 'answered',
-    (index: number) => reached.push(index),
+    () => isLeftOut,
   )
-  expect([stands.checks, reached]).toEqual(['a role', []])
-  expect([stands({}, () => 'passed'), reached]).toEqual(['passed', [0]])
+  expect([stands.checks, stands({}, () => 'passed')]).toEqual(['a role', 'refused'])
+  isLeftOut = true
+  expect(stands({}, () => 'passed')).toBe('passed')
 })

@@ -1,45 +1,31 @@
-import { join, relative, resolve } from 'node:path'
+import { relative, resolve } from 'node:path'
 import type { Plugin } from 'vitest/config'
 import type {} from 'vitest/node'
-import { findMutants, type Mutant, markReached } from '../../scripts/mutants.ts'
+import { findMutants, withSwitches } from '../../scripts/mutants.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
-const IMPORT = "import { sql as sql__ } from 'drizzle-orm'\n"
 
 /** Whether this run belongs to `npm run test:mutations`. */
-export const isMutating = process.env.MUTANT !== undefined
+export const isMutating = process.env.MUTATIONS === '1'
 
-/** Instead of a mutant: nothing is left out, and each test file tells which mutants it reached (reached.ts). */
-export const REACH = 'reach'
+const toSwitched = (code: string, file: string) => `import { sql as sql__ } from 'drizzle-orm'
+${withSwitches(code, findMutants(file, code))}
+function leftOut__(index) { return globalThis.isLeftOut__?.(${JSON.stringify(file)} + ' ' + index) ?? false }`
 
-/** What is left out of the source now. It changes from run to run within one process: see scripts/mutations.ts. */
-const current = (): Mutant | undefined =>
-  process.env.MUTANT && process.env.MUTANT !== REACH ? JSON.parse(process.env.MUTANT) : undefined
-
-const toMarked = (code: string, file: string) => `${markReached(code, findMutants(file, code))}
-function reached__(index) { (globalThis.reached__ ??= new Set()).add(${JSON.stringify(file)} + ' ' + index) }`
-
-/** Leaves it out when the file is read, so no file is changed. Vitest's cache is not used for that file. */
+/** Puts a switch wherever something can be left out, when a file is read: what it is, left-out.ts decides. */
 export function mutation(): Plugin {
-  const mutantIn = (id: string) => {
-    const mutant = current()
-    return mutant && id.split('?')[0] === join(ROOT, mutant.file) ? mutant : undefined
-  }
+  const fileOf = (id: string) => relative(ROOT, id.split('?')[0]!)
+  const isSource = (file: string) => /^src\/.*\.tsx?$/.test(file)
   return {
     name: 'roster-mutation',
     enforce: 'pre',
     configureVitest({ defineCacheKeyGenerator }) {
-      defineCacheKeyGenerator(({ id }) => (process.env.MUTANT === REACH || mutantIn(id) ? false : undefined))
+      // Vitest's cache holds the files as they are.
+      defineCacheKeyGenerator(({ id }) => (isSource(fileOf(id)) ? false : undefined))
     },
     transform(code, id) {
-      const file = relative(ROOT, id.split('?')[0]!)
-      if (process.env.MUTANT === REACH && /^src\/.*\.tsx?$/.test(file))
-        return { code: toMarked(code, file), map: null }
-      const mutant = mutantIn(id)
-      if (!mutant) return undefined
-      const { start, end, replacement } = mutant
-      const mutated = code.slice(0, start) + replacement.replace('sql`', 'sql__`') + code.slice(end)
-      return { code: replacement.startsWith('sql`') ? IMPORT + mutated : mutated, map: null }
+      const file = fileOf(id)
+      return isSource(file) ? { code: toSwitched(code, file), map: null } : undefined
     },
   }
 }

@@ -1,0 +1,123 @@
+import { afterAll, afterEach, beforeAll, beforeEach, inject } from 'vitest'
+
+/** What `npm run test:mutations` may leave out and a test file has reached: `src/a.ts 3`, by their place in `names`. */
+export interface Reached {
+  names: string[]
+  /** While the file was read and prepared, and between its tests. */
+  file: number[]
+  /** By the id of a test. */
+  tests: Record<string, number[]>
+}
+
+/** What a run of the tests is to leave out. */
+export interface Plan {
+  /** By the id of a test: what it is to notice, one after another. */
+  tests?: Record<string, string[]>
+  /** From the beginning to the end: what is evaluated once, and kept. */
+  always?: string
+}
+
+/**
+ * `noticed`: the test failed without it, passed with it, and failed without it again. `unsure`: it failed with it too,
+ * or once only.
+ */
+export type Verdict = 'noticed' | 'unnoticed' | 'unsure'
+
+declare module 'vitest' {
+  interface TaskMeta {
+    reached?: Reached
+    verdicts?: Record<string, Verdict>
+  }
+  interface ProvidedContext {
+    plan: Plan
+  }
+}
+declare global {
+  /** Asked by every place in `src` where something can be left out: see mutation.ts. */
+  var isLeftOut__: ((name: string) => boolean) | undefined
+}
+
+const plan = inject('plan')
+const places = new Map<string, number>()
+const reachedNow = new Set<number>()
+let leftOut = plan.always
+
+globalThis.isLeftOut__ = (name) => {
+  let place = places.get(name)
+  if (place === undefined) places.set(name, (place = places.size))
+  reachedNow.add(place)
+  return name === leftOut
+}
+
+/** A test or a suite: Vitest lets a hook write what its types call read-only. */
+type Task = { id: string; repeats?: number; tasks?: Task[] }
+
+/** For each that a test is to notice, it runs up to three times: see `Verdict`. */
+function repeat(task: Task): void {
+  const names = plan.tests?.[task.id]
+  if (names) task.repeats = 3 * names.length
+  task.tasks?.forEach(repeat)
+}
+
+/** What a test leaves out as it is repeated. */
+class Asked {
+  readonly verdicts: Record<string, Verdict> = {}
+  private readonly names: string[]
+  private at = 0
+  private attempt: 'first' | 'control' | 'second' = 'first'
+  constructor(names: string[]) {
+    this.names = names
+  }
+  /** What to leave out in the next attempt, `null` for nothing, or `undefined` after the last. */
+  get name(): string | null | undefined {
+    return this.attempt === 'control' ? null : this.names[this.at]
+  }
+  tell(hasPassed: boolean): void {
+    const name = this.names[this.at]!
+    if (this.attempt === 'first' && !hasPassed) this.attempt = 'control'
+    else if (this.attempt === 'control' && hasPassed) this.attempt = 'second'
+    else {
+      const isControl = this.attempt === 'control'
+      const isFirst = this.attempt === 'first'
+      this.verdicts[name] = isFirst ? 'unnoticed' : isControl || hasPassed ? 'unsure' : 'noticed'
+      this.attempt = 'first'
+      // What fails with everything in place can notice nothing more.
+      this.at = isControl ? this.names.length : this.at + 1
+    }
+  }
+}
+
+const asked = new Map<string, Asked>()
+const file = new Set<number>()
+const tests: Reached['tests'] = {}
+
+/** What was reached since the last call. */
+function take(): number[] {
+  const taken = [...reachedNow]
+  reachedNow.clear()
+  return taken
+}
+
+// biome-ignore lint/correctness/noEmptyPattern: Vitest asks for a pattern.
+beforeAll(({}, suite) => repeat(suite as Task))
+
+beforeEach(({ task, skip }) => {
+  for (const place of take()) file.add(place)
+  const names = plan.tests?.[task.id]
+  if (!names) return
+  const run = asked.get(task.id)
+  if (run) run.tell(task.result?.attempts?.at(-1)?.state === 'pass')
+  else asked.set(task.id, new Asked(names))
+  const { name, verdicts } = asked.get(task.id)!
+  task.meta.verdicts = verdicts
+  if (name === undefined) skip()
+  leftOut = name ?? undefined
+})
+afterEach(({ task }) => {
+  leftOut = plan.always
+  tests[task.id] = take()
+})
+// biome-ignore lint/correctness/noEmptyPattern: Vitest asks for a pattern.
+afterAll(({}, { meta }) => {
+  meta.reached = { names: [...places.keys()], file: [...file, ...take()], tests }
+})
