@@ -43,8 +43,8 @@ const reachedNow = new Set<number>()
 let leftOut = plan.always
 
 globalThis.isLeftOut__ = (name) => {
-  let place = places.get(name)
-  if (place === undefined) places.set(name, (place = places.size))
+  const place = places.get(name) ?? places.size
+  places.set(name, place)
   reachedNow.add(place)
   return name === leftOut
 }
