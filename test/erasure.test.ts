@@ -684,6 +684,25 @@ describe('DL3, HX19: erasing only removes the erased user’s personal data', ()
     expect(await reasons(bob.id)).toEqual([{ it: null }, { it: '{"until":null}' }])
   })
 
+  test('an address whose words are those of a reason leaves the reason', async () => {
+    const { boss, gone, purge } = await cast()
+    const address = { email: 'has@left.the-club', email_normalized: 'has@left.the-club' }
+    await api.sql('UPDATE users SET email = ?, email_normalized = ? WHERE id = ?', [
+      ...Object.values(address),
+      gone.id,
+    ])
+    const reasonAfter = async (reason: string) => {
+      const eve = await api.person({ password_hash: null })
+      await api.send('POST', `/v1/users/${eve.id}/disable`, { token: boss.token, body: { reason } })
+      return async () =>
+        (await api.sql('SELECT disabled_reason FROM users WHERE id = ?', [eve.id]))[0]!.disabled_reason
+    }
+    const words = await reasonAfter('Has left the club')
+    const named = await reasonAfter('asked for by Has@LEFT.the-club')
+    await purge()
+    expect([await words(), await named()]).toEqual(['Has left the club', null])
+  })
+
   test('the history’s details can only be changed by leaving something out', async () => {
     const { by, rows } = await cast()
     await by('/disable', 'POST', { reason: 'left' })

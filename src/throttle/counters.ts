@@ -90,15 +90,28 @@ export interface Counting {
   next: { attempts: SQL; blocked_until: SQL | number; expires_at: SQL | number }
   /** A condition on the counter: that it counts. */
   counts?: SQL
+  /** A condition on the counter: that it begins anew, so that no earlier attempt can be taken back from it. */
+  beginsAnew?: SQL
 }
 
 /** Counts an attempt once, however often it is sent. */
-export function countAttempt({ key, attemptId, condition, first, next, counts = sql`1` }: Counting) {
+export function countAttempt({
+  key,
+  attemptId,
+  condition,
+  first,
+  next,
+  counts = sql`1`,
+  beginsAnew,
+}: Counting) {
   const { attempts, blocked_until, expires_at } = first
+  const before = beginsAnew
+    ? sql`CASE WHEN ${beginsAnew} THEN ${takingAllBack(throttles.attempt_id)} ELSE ${throttles.attempt_id} END`
+    : throttles.attempt_id
   return sql<{ key: string }>`INSERT INTO ${throttles} (key, attempts, blocked_until, expires_at, attempt_id)
     SELECT ${key}, ${attempts}, ${blocked_until}, ${expires_at}, ${attemptId + COUNTS} WHERE ${condition}
     ON CONFLICT (key) DO UPDATE SET attempts = ${next.attempts}, blocked_until = ${next.blocked_until},
-      expires_at = ${next.expires_at}, attempt_id = ${remembering(throttles.attempt_id, attemptId)}
+      expires_at = ${next.expires_at}, attempt_id = ${remembering(before, attemptId)}
     WHERE ${wasNeverCounted(throttles.attempt_id, attemptId)} AND ${counts}`
 }
 

@@ -246,7 +246,8 @@ function openRangeFailures(resources: Resources, email: string) {
 /** Ten are free within a quarter of an hour; then each costs a wait, doubling from 1 to 60 minutes. */
 function countInWindow(which: Which, free = FREE_FAILURES) {
   const now = databaseNow
-  const attempts = sql`CASE WHEN expires_at <= ${now} THEN 1 ELSE attempts + 1 END`
+  const beginsAnew = sql`expires_at <= ${now}`
+  const attempts = sql`CASE WHEN ${beginsAnew} THEN 1 ELSE attempts + 1 END`
   const wait = sql`min(${LONGEST_WAIT_MS}, ${FIRST_WAIT_MS} << min(6, ${attempts} - ${free}))`
   const isNowFree = sql`${attempts} < ${free}`
   return countAttempt({
@@ -255,10 +256,11 @@ function countInWindow(which: Which, free = FREE_FAILURES) {
     next: {
       attempts,
       blocked_until: sql`CASE WHEN ${isNowFree} THEN 0 ELSE ${now} + ${wait} END`,
-      expires_at: sql`CASE WHEN expires_at <= ${now} THEN ${now} + ${WINDOW_MS}
+      expires_at: sql`CASE WHEN ${beginsAnew} THEN ${now} + ${WINDOW_MS}
         WHEN ${isNowFree} THEN expires_at ELSE ${now} + ${wait} + ${WINDOW_MS} END`,
     },
     counts: sql`blocked_until <= ${databaseNow}`,
+    beginsAnew,
   })
 }
 

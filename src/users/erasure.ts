@@ -317,15 +317,17 @@ function answersByAddress(job: Job): Statement[] {
 
 /**
  * An address of theirs in the reason for which somebody else was disabled, found by full-text search in any
- * case. Their name is not searched for: a user called "Chargeback fraud" would remove it from everybody's
- * reasons.
+ * case. Nobody can make others' reasons disappear: their name is not searched for, which could be "Chargeback fraud",
+ * and the words of an address alone are not enough, which could be those of disabled@with.others.
  */
 function inReasons(job: Job): Statement[] {
   const phrases = sql`SELECT '"' || replace(value, '"', '""') || '"' AS phrase FROM ${addresses(job)}
     WHERE NOT ${isHeld(sql`value`)}`
   const match = sql`coalesce((SELECT 'reason : (' || group_concat(phrase, ' OR ') || ')' FROM (${phrases})), '""')`
+  const hasAddress = sql`EXISTS (SELECT 1 FROM ${addresses(job)}
+    WHERE instr(lower(reason), substr(value, 1, instr(value, '@'))) > 0)`
   const page = (column: 'about' | 'rowid') => sql`SELECT ${sql.identifier(column)} FROM reasons_fts
-    WHERE reasons_fts MATCH ${match} AND ${isAt(job, 'reasons')} LIMIT ${job.rows}`
+    WHERE reasons_fts MATCH ${match} AND ${isAt(job, 'reasons')} AND ${hasAddress} LIMIT ${job.rows}`
   return [
     eraseReasonsFromDeliveries(page('about')),
     sql`UPDATE ${users} SET disabled_reason = NULL WHERE id IN (${page('about')})`,

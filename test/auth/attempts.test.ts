@@ -192,6 +192,27 @@ describe('RL2: a batch that arrives twice', () => {
   })
 })
 
+test('RL2: an attempt that is taken back after its quarter of an hour takes nothing from the next', async () => {
+  const own = await freshUpstreams()
+  const api = openApi(own.bindings)
+  const ada = await api.person({ status: 'disabled', email_verified_at: 1 })
+  const before = await keysOf(api)
+  const logIn = (password: string) =>
+    api.send('POST', '/v1/auth/login', { body: { email: ada.email, password }, ip: '10.99.1.3' })
+  await logIn('wrong one')
+  const { result } = await own.between(
+    () => logIn(PASSWORD),
+    async () => {
+      await api.sql('UPDATE throttles SET expires_at = 0 WHERE attempts = 2')
+      await logIn('wrong two')
+    },
+    { only: 'failed_logins\\" - 1' },
+  )
+  expect(result.body.code).toBe('account_disabled')
+  const [, counts] = (await countsOf(api, ada.id, before)) as [number, number[]]
+  expect(counts.toSorted()).toEqual([1, 2])
+})
+
 test('RL2, Race 2: correct passwords for an unverified account, sent at once, leave no failure on the account', async () => {
   const api = openApi({ EMAIL_VERIFICATION: 'required' })
   const ada = await api.person()

@@ -370,7 +370,9 @@ describe('MF5: recovery codes', () => {
     const { device_token } = await api.logIn(ada)
     const { seed } = await addTotp(api, ada)
     const told = async () =>
-      (await api.mailsTo(ada.email)).filter(({ subject }) => subject.startsWith('Somebody has your password'))
+      (await api.mailsTo(ada.email)).filter(({ subject }) =>
+        subject.startsWith('Somebody got your second factor wrong'),
+      )
     const guess = async () => {
       const { challenge } = await challengeOf(api, ada)
       expect((await answerChallenge({ challenge, code: wrongCodeOf(seed) })).status).toBe(401)

@@ -84,10 +84,10 @@ export const factors: typeof English = {
     happened: 'Entfernt',
   }),
   factor_locked: ({ organisation }) => ({
-    subject: `Jemand kennt dein Passwort für ${organisation}`,
+    subject: `Jemand scheitert bei ${organisation} an deinem zweiten Faktor`,
     paragraphs: [
-      `Jemand hat sich bei ${organisation} mit deinem Passwort angemeldet und dann ${MAX_FAILURES_IN_A_ROW}-mal einen falschen zweiten Faktor angegeben. In dein Konto ist niemand gekommen.`,
-      'Codes deiner Authenticator-App gelten nur noch auf Geräten, mit denen du dich schon einmal angemeldet hast. Passkeys und Wiederherstellungscodes gelten überall. Wähle jetzt ein neues Passwort, auch überall sonst, wo du es benutzt.',
+      `Jemand hat bei ${organisation} den ersten Schritt der Anmeldung geschafft (dein Passwort, ein Code aus deinem Postfach oder eine Anmeldung anderswo) und dann ${MAX_FAILURES_IN_A_ROW}-mal einen falschen zweiten Faktor angegeben. In dein Konto ist niemand gekommen.`,
+      'Codes deiner Authenticator-App gelten nur noch auf Geräten, mit denen du dich schon einmal angemeldet hast. Passkeys und Wiederherstellungscodes gelten überall. Wähle jetzt ein neues Passwort, auch für dein Postfach und überall sonst, wo du es benutzt.',
     ],
     button: 'Neues Passwort wählen',
   }),

@@ -84,10 +84,10 @@ export const factors = {
     happened: 'Removed',
   }),
   factor_locked: ({ organisation }) => ({
-    subject: `Somebody has your password for ${organisation}`,
+    subject: `Somebody got your second factor wrong at ${organisation}`,
     paragraphs: [
-      `Somebody has signed in to ${organisation} with your password, and then got the second factor wrong ${MAX_FAILURES_IN_A_ROW} times. They are not in your account.`,
-      'Codes of your authenticator app are taken only from devices that you have signed in with before; passkeys and recovery codes work everywhere. Set a new password now, also wherever else you use it.',
+      `Somebody has passed the first step of signing in to ${organisation} (your password, a code from your mailbox or a sign-in elsewhere), and then got the second factor wrong ${MAX_FAILURES_IN_A_ROW} times. They are not in your account.`,
+      'Codes of your authenticator app are taken only from devices that you have signed in with before; passkeys and recovery codes work everywhere. Set a new password now, also for your mailbox and wherever else you use it.',
     ],
     button: 'Set a new password',
   }),
