@@ -13,6 +13,7 @@ interface Described {
   description: string
   security: object[]
   parameters?: { name: string; description?: string; schema: { enum?: unknown[] } }[]
+  requestBody?: { content: object }
   responses: Record<
     string,
     {
@@ -95,7 +96,17 @@ test('Every route of the API is in the document, with a name for clients, and sa
   expect(new Set(names).size).toBe(names.length)
   for (const { operationId, security } of operations) {
     expect(operationId).toMatch(/^[a-z][A-Za-z]+$/)
-    expect([[], [{ bearer: [] }]], operationId).toContainEqual(security)
+    expect([[], [{ bearer: [] }, { cookie: [] }]], operationId).toContainEqual(security)
+  }
+})
+
+test('Every endpoint of OAuth documents the form that it takes, and that it may not be there', () => {
+  const endpoints = Object.entries(document.paths).filter(([path]) => path.startsWith('/oauth/'))
+  expect(endpoints.length).toBe(6)
+  for (const [path, { post }] of endpoints) {
+    const [type] = Object.keys(post!.requestBody?.content ?? {})
+    expect([path, type]).toEqual([path, 'application/x-www-form-urlencoded'])
+    expect(Object.keys(post!.responses), path).toContain('404')
   }
 })
 

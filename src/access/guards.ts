@@ -46,13 +46,9 @@ import { idOfRetriedRequest, StaleHint } from './stale-hint.ts'
 export type Actor = Claims
 type ActorEnv = AppEnv & { Variables: { actor: Actor } }
 
-const SIGNED_IN_PROBLEMS = [
-  unauthenticated,
-  invalidToken,
-  insufficientScope,
-  originNotAllowed,
-  () => tooManyRequests(60),
-]
+/** Of everything that is counted: throttle/limits.ts. */
+const COUNTED = [() => tooManyRequests(60), rateLimitUnavailable]
+const SIGNED_IN_PROBLEMS = [unauthenticated, invalidToken, insufficientScope, originNotAllowed, ...COUNTED]
 
 /**
  * For what an owner does against a thief, before the guard: not counted with the writes of all their sessions, which the
@@ -242,7 +238,7 @@ export const limitLists = documented(
     await assertWithin(c.var, 'RATE_LIMIT_LISTS', c.var.actor.sid)
     await next()
   }),
-  { problems: [() => tooManyRequests(60)] },
+  { problems: COUNTED },
 )
 
 /**
@@ -250,7 +246,7 @@ export const limitLists = documented(
  */
 export const limitHashing = documented(
   createMiddleware<AppEnv>((_c, next) => next()),
-  { problems: [hashingBusy, () => tooManyRequests(60)] },
+  { problems: [hashingBusy, ...COUNTED] },
 )
 
 /**
@@ -273,7 +269,7 @@ export const limitNetwork = (findOther: (c: Context<AppEnv>) => Promise<Bearer |
       }
       await next()
     }),
-    { problems: [() => tooManyRequests(60), rateLimitUnavailable] },
+    { problems: COUNTED },
   )
 export const limitByNetwork = limitNetwork(async () => undefined)
 

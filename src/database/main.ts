@@ -239,7 +239,7 @@ function translate(error: unknown): never {
 const DISK_TROUBLE = /^SQLITE_(IOERR|FULL|READONLY|CANTOPEN|CORRUPT)/
 
 /** Retrying does not help here: somebody has to run the migrations, or deploy the matching version. */
-const schemaMismatch = (cause?: unknown) =>
+export const schemaMismatch = (cause?: unknown) =>
   unavailable(
     'schema_mismatch',
     'The database lacks the schema that this version needs: run the migrations.',

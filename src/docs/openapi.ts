@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { hasPermission, type Permission } from '../access/permissions.ts'
 import type { AppEnv } from '../context.ts'
-import { databaseUnavailable } from '../database/main.ts'
+import { databaseUnavailable, schemaMismatch } from '../database/main.ts'
 import { Hono } from '../http/hono.ts'
 import {
   isApi,
@@ -15,6 +15,7 @@ import {
 import { revalidated } from '../http/precondition.ts'
 import { internalError, unavailable } from '../http/problem.ts'
 import { ACCESS_TOKEN_SECONDS } from '../sessions/access-tokens.ts'
+import { SESSION_COOKIE } from '../sessions/cookie.ts'
 import { ROLES } from '../users/models.ts'
 import { inWords } from '../values/durations.ts'
 import { Id } from '../values/ids.ts'
@@ -51,6 +52,7 @@ export const ANYWHERE = [
   internalError,
   () => unavailable('misconfigured', 'Settings are missing or unfit.', undefined, 60),
   () => databaseUnavailable(),
+  () => schemaMismatch(),
 ]
 
 export type Router = Pick<Hono<AppEnv>, 'routes'>
@@ -120,7 +122,14 @@ function documentOf(router: Router, issuer: string) {
           type: 'http',
           scheme: 'bearer',
           bearerFormat: 'JWT',
-          description: 'The `access_token` of a login; where a permission is named, a key (`rk_…`), too.',
+          description:
+            'The `access_token` of a login; where a permission is named, and for `GET /v1/users/me`, a key (`rk_…`), too.',
+        },
+        cookie: {
+          type: 'apiKey',
+          in: 'cookie',
+          name: SESSION_COOKIE,
+          description: 'Of a login in a browser. What changes something takes an `Origin` that is allowed.',
         },
       },
     },
@@ -174,12 +183,12 @@ function describeOperation(path: string, declared: OperationParts[], issuer: str
     tags: [parts.tag],
     summary: parts.summary,
     description: parts.description,
-    security: parts.security ? [{ bearer: [] }] : [],
+    security: parts.security ? [{ bearer: [] }, { cookie: [] }] : [],
     ...(parts.security && parts.security !== 'signed_in' && permission(parts.security)),
     parameters,
     ...((parts.body ?? parts.form ?? parts.rows) && {
       requestBody: {
-        required: true,
+        required: !parts.form?.().isOptional(),
         content: {
           ...(parts.rows && describeRows(parts.rows)),
           ...(parts.body && { 'application/json': { schema: toJsonSchema(parts.body(), 'input') } }),

@@ -86,20 +86,23 @@ const unsupportedMediaType = (...taken: string[]) =>
   new AppError(415, 'unsupported_media_type', 'The type, charset or coding of the body is not supported.', {
     headers: { accept: taken.join(', '), 'accept-encoding': 'identity' },
   })
-const READING_PROBLEMS = [invalidJson, unreadableBody, bodyTooSlow, bodyTooLarge, someInvalidInput]
-const BODY_PROBLEMS = [...READING_PROBLEMS, () => unsupportedMediaType(JSON_TYPE)]
+/** What reading a form can answer. */
+export const FORM_PROBLEMS = [unreadableBody, bodyTooSlow, bodyTooLarge, someInvalidInput]
+const JSON_PROBLEMS = [invalidJson, ...FORM_PROBLEMS]
 
 /** Checks the JSON body strictly, and puts it on `c.var.body`. With `form`, also accepts a form. */
 export function body<S extends z.ZodType>(schema: () => S, form?: () => z.ZodType<z.output<S>>) {
+  const taken = form ? [JSON_TYPE, FORM] : [JSON_TYPE]
   const check = createMiddleware<{ Variables: { body: z.output<S> } }>(async (c, next) => {
-    if (requireType(c, form ? [JSON_TYPE, FORM] : [JSON_TYPE]) === FORM) {
+    if (requireType(c, taken) === FORM) {
       c.set('body', validate(form!(), await readForm(c)))
     } else {
       c.set('body', validate(schema(), parseJson(await readText(c, invalidJson))))
     }
     await next()
   })
-  return documented(check, { body: schema, ...(form && { form }), problems: BODY_PROBLEMS })
+  const problems = [...JSON_PROBLEMS, () => unsupportedMediaType(...taken)]
+  return documented(check, { body: schema, ...(form && { form }), problems })
 }
 
 /** A body of rows: its media types, the schema of a row, and its maximum size in bytes. */
@@ -139,7 +142,7 @@ export const form = (schema: () => z.ZodType) =>
       c.set('fields', await readForm(c))
       await next()
     }),
-    { form: schema, problems: BODY_PROBLEMS },
+    { form: schema, problems: [...FORM_PROBLEMS, () => unsupportedMediaType(FORM)] },
   )
 
 /** The body's media type, if it is one of `taken` and the body is plain UTF-8. Throws 415. */
@@ -204,7 +207,7 @@ const refuseBody = documented(
     }
     await next()
   }),
-  { apiProblems: READING_PROBLEMS },
+  { apiProblems: JSON_PROBLEMS },
 )
 
 /**

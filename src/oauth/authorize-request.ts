@@ -39,7 +39,7 @@ export class AuthorizeRefusal extends Error {
   }
 }
 
-const MODES = ['query', 'form_post'] as const
+export const MODES = ['query', 'form_post'] as const
 
 /** Where an answer goes, a code or an error. */
 export interface ReturnTo {

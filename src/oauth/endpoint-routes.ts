@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
-import * as z from 'zod'
+import type * as z from 'zod'
 import type { Bearer } from '../access/bearer.ts'
 import { findApp } from '../access/clients.ts'
 import { bearerToken } from '../access/credentials.ts'
@@ -8,19 +8,33 @@ import { factorEnrolmentRequired, insufficientScope } from '../access/errors.ts'
 import { asksForNoCache, limitNetwork } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
 import { digestOf } from '../crypto/digest.ts'
+import { bodyTooLarge, bodyTooSlow } from '../http/body.ts'
 import { Hono } from '../http/hono.ts'
-import { operation, readForm } from '../http/operation.ts'
+import { documented, FORM_PROBLEMS, operation, readForm } from '../http/operation.ts'
 import { revalidated } from '../http/precondition.ts'
 import { AppError, notFound } from '../http/problem.ts'
 import { isOfClient, verifyAccessToken } from '../sessions/access-tokens.ts'
 import { invalidToken, unauthenticated } from '../sessions/errors.ts'
 import { markOf } from '../sessions/refresh-tokens.ts'
 import { inWords } from '../values/durations.ts'
-import { lazy } from '../values/lazy.ts'
 import { readClient } from './clients/authenticate.ts'
 import { isMarked } from './clients/secrets.ts'
 import { openCode } from './codes.ts'
 import { beginDevice, isDeviceOver, openDeviceCode } from './device/codes.ts'
+import {
+  DeviceAuthorization,
+  DeviceForm,
+  Introspection,
+  Metadata,
+  OAuthError,
+  OneTokenForm,
+  PushedForm,
+  PushedRequest,
+  TokenAnswer,
+  TokenForm,
+  UserInfo,
+  UserInfoForm,
+} from './endpoint-schemas.ts'
 import { oauthError } from './errors.ts'
 import { claimsOf } from './id-tokens.ts'
 import { introspect, revoke } from './introspection/service.ts'
@@ -31,58 +45,6 @@ import { answerToken } from './tokens/token.ts'
 
 const tag = 'oauth'
 
-const TokenAnswer = lazy(() =>
-  z
-    .object({
-      access_token: z.string(),
-      token_type: z.literal('Bearer'),
-      expires_in: z.int(),
-      scope: z.string(),
-      refresh_token: z.string().optional(),
-      id_token: z.string().optional(),
-    })
-    .meta({ id: 'OAuthTokens' }),
-)
-const PushedRequest = lazy(() =>
-  z.object({ request_uri: z.string(), expires_in: z.int() }).meta({ id: 'PushedRequest' }),
-)
-const DeviceAuthorization = lazy(() =>
-  z
-    .object({
-      device_code: z.string(),
-      user_code: z.string(),
-      verification_uri: z.string(),
-      expires_in: z.int(),
-      interval: z.int(),
-    })
-    .meta({ id: 'DeviceAuthorization', description: 'RFC 8628 section 3.2.' }),
-)
-const OAuthError = lazy(() =>
-  z
-    .object({ error: z.string(), error_description: z.string() })
-    .meta({ id: 'OAuthError', description: 'RFC 6749 section 5.2.' }),
-)
-const Introspection = lazy(() =>
-  z.looseObject({ active: z.boolean() }).meta({ id: 'Introspection', description: 'RFC 7662 section 2.2.' }),
-)
-const UserInfo = lazy(() =>
-  z
-    .looseObject({ sub: z.string() })
-    .meta({ id: 'UserInfo', description: 'OpenID Connect Core section 5.1, by scope.' }),
-)
-const Metadata = lazy(() =>
-  z
-    .looseObject({
-      issuer: z.string(),
-      jwks_uri: z.string(),
-      response_types_supported: z.array(z.string()),
-      service_documentation: z.string(),
-    })
-    .meta({ id: 'IssuerMetadata' }),
-)
-
-const REFUSED = { 400: OAuthError, 401: OAuthError }
-const REFUSED_HEADERS = { 401: { 'WWW-Authenticate': 'How a client authenticates (RFC 6749 section 5.2).' } }
 const METADATA_CACHE_CONTROL = 'public, max-age=600'
 
 /** RFC 6749 section 3.2: an empty parameter counts as absent. */
@@ -92,21 +54,30 @@ async function readGiven(c: Context): Promise<Record<string, string>> {
   return fields
 }
 
-/** Requires a form, and reports its errors in OAuth's format. */
-const oauthForm = createMiddleware<AppEnv & { Variables: { fields: Record<string, string> } }>(
-  async (c, next) => {
-    if (!/^application\/x-www-form-urlencoded\s*(;|$)/i.test(c.req.header('content-type') ?? ''))
-      throw oauthError('invalid_request', 'The request has to be a form.')
-    const fields = await readGiven(c).catch((cause) => {
-      const isTheirs = cause instanceof AppError && (cause.status === 422 || cause.status === 400)
-      throw isTheirs
-        ? oauthError('invalid_request', 'A parameter is given twice, or is not text.', cause)
-        : cause
-    })
-    c.set('fields', fields)
-    await next()
-  },
-)
+/** Requires a form, and reports its errors in OAuth's format. `schema` is for the document. */
+const oauthForm = (schema: () => z.ZodType) =>
+  documented(
+    createMiddleware<AppEnv & { Variables: { fields: Record<string, string> } }>(async (c, next) => {
+      if (!/^application\/x-www-form-urlencoded\s*(;|$)/i.test(c.req.header('content-type') ?? ''))
+        throw oauthError('invalid_request', 'The request has to be a form.')
+      const fields = await readGiven(c).catch((cause) => {
+        const isTheirs = cause instanceof AppError && (cause.status === 422 || cause.status === 400)
+        throw isTheirs
+          ? oauthError('invalid_request', 'A parameter is given twice, or is not text.', cause)
+          : cause
+      })
+      c.set('fields', fields)
+      await next()
+    }),
+    {
+      form: schema,
+      responses: { 400: OAuthError, 401: OAuthError },
+      responseHeaders: {
+        401: { 'WWW-Authenticate': 'How a client authenticates (RFC 6749 section 5.2).' },
+      },
+      problems: [bodyTooSlow, bodyTooLarge],
+    },
+  )
 
 /** RFC 6750 section 2.1, or by a form (section 2.2). */
 async function bearerIn(c: Context): Promise<string> {
@@ -138,6 +109,10 @@ const userInfoParts = (id: string, how: string) =>
     responses: { 200: UserInfo },
     problems: [unauthenticated, invalidToken, insufficientScope, factorEnrolmentRequired],
   })
+const userInfoForm = documented(
+  createMiddleware<object>((_c, next) => next()),
+  { form: UserInfoForm, problems: FORM_PROBLEMS },
+)
 
 /** Requests that a server sends for all its users, or for itself, from one address. */
 const isOfServer = (path: string, { grant_type }: Record<string, string>) =>
@@ -172,13 +147,19 @@ async function findCode(c: Context<AppEnv>): Promise<Bearer | undefined> {
   return opened && { id: `code ${opened.id}`, of: markOf(opened.userId) }
 }
 
+/** Without keys there is no OpenID provider. */
+const whereOpenId = documented(
+  createMiddleware<AppEnv>((c, next) => {
+    if (!c.var.config.OPENID_KEYS) throw notFound()
+    return next()
+  }),
+  { problems: [notFound] },
+)
+
 /** The endpoints that apps and services call without a browser, and the checks before all of OAuth. */
 export const endpointRoutes = new Hono<AppEnv>()
   .use('/oauth/*', limitNetwork(findCode))
-  .use('/oauth/*', (c, next) => {
-    if (!c.var.config.OPENID_KEYS) throw notFound()
-    return next()
-  })
+  .use('/oauth/*', whereOpenId)
   .get(
     '/.well-known/openid-configuration',
     operation({
@@ -208,15 +189,12 @@ export const endpointRoutes = new Hono<AppEnv>()
     operation({
       id: 'token',
       tag,
-      summary: 'Tokens for a code, a refresh token or a service (RFC 6749)',
+      summary: 'Tokens for a code, a refresh token, a service or a device (RFC 6749, RFC 8628)',
       description: 'A code that is presented again ends its session.',
-      responses: { 200: TokenAnswer, ...REFUSED },
-      responseHeaders: {
-        200: { Pragma: 'Not to be kept, for caches of HTTP/1.0 (RFC 6749).' },
-        ...REFUSED_HEADERS,
-      },
+      responses: { 200: TokenAnswer },
+      responseHeaders: { 200: { Pragma: 'Not to be kept, for caches of HTTP/1.0 (RFC 6749).' } },
     }),
-    oauthForm,
+    oauthForm(TokenForm),
     async (c) => {
       const answer = await answerToken(c.var, readClient(c, c.var.fields), c.var.fields)
       return c.json(answer, 200, { pragma: 'no-cache' })
@@ -229,10 +207,9 @@ export const endpointRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Pushes an authorization request (RFC 9126)',
       description: `A form with the parameters of /oauth/authorize. It is valid for ${inWords(PUSHED_SECONDS * 1000)}, once, for its client.`,
-      responses: { 201: PushedRequest, ...REFUSED },
-      responseHeaders: REFUSED_HEADERS,
+      responses: { 201: PushedRequest },
     }),
-    oauthForm,
+    oauthForm(PushedForm),
     async (c) => c.json(await push(c.var, readClient(c, c.var.fields), c.var.fields), 201),
   )
   .post(
@@ -242,14 +219,13 @@ export const endpointRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Begins the sign-in of a device without a browser (RFC 8628)',
       description: `Whoever uses it types the code at /device, within ${inWords(DEVICE_CODE_MS)}.`,
-      responses: { 200: DeviceAuthorization, ...REFUSED },
-      responseHeaders: REFUSED_HEADERS,
+      responses: { 200: DeviceAuthorization },
     }),
-    oauthForm,
+    oauthForm(DeviceForm),
     async (c) => c.json(await beginDevice(c.var, readClient(c, c.var.fields), c.var.fields)),
   )
   .get('/oauth/userinfo', userInfoParts('getUserInfo', ''), userInfo)
-  .post('/oauth/userinfo', userInfoParts('postUserInfo', ', the token in a form'), userInfo)
+  .post('/oauth/userinfo', userInfoParts('postUserInfo', ', the token in a form'), userInfoForm, userInfo)
   .post(
     '/oauth/introspect',
     operation({
@@ -257,10 +233,9 @@ export const endpointRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Whether a token is valid now (RFC 7662)',
       description: 'Of your own app or resources; with `tokens:introspect`, of any.',
-      responses: { 200: Introspection, ...REFUSED },
-      responseHeaders: REFUSED_HEADERS,
+      responses: { 200: Introspection },
     }),
-    oauthForm,
+    oauthForm(OneTokenForm),
     async (c) => {
       const { token } = c.var.fields
       const client = readClient(c, c.var.fields)
@@ -275,10 +250,9 @@ export const endpointRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Ends the session of a token (RFC 7009)',
       description: 'Only of your own app. Any other changes nothing, with the same answer.',
-      responses: { 200: null, ...REFUSED },
-      responseHeaders: REFUSED_HEADERS,
+      responses: { 200: null },
     }),
-    oauthForm,
+    oauthForm(OneTokenForm),
     async (c) => {
       const { token } = c.var.fields
       const client = readClient(c, c.var.fields)

@@ -12,7 +12,7 @@ import { mayBeOpen } from './refresh-tokens.ts'
 import { TURNS_PAST_COPIES } from './turns.ts'
 
 /** `__Host-`: only for this host, only over https (or localhost), for every path. No subdomain can set it. */
-const SESSION_COOKIE = '__Host-roster'
+export const SESSION_COOKIE = '__Host-roster'
 
 /**
  * A session cookie holds `ck_<sid>.<turn>.<user id>.<role>.<epoch>.<auth time>.<stays>.<mac>`. Role and epoch

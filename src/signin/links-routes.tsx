@@ -27,7 +27,7 @@ import { proofNeeded } from '../recovery/errors.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { knownDevice, readSessionCookie, toClaims } from '../sessions/cookie.ts'
 import { tooManyAttempts } from '../throttle/errors.ts'
-import { emailTaken, writeConflict } from '../users/errors.ts'
+import { emailTaken, signupBlocked, signupDomainRefused, writeConflict } from '../users/errors.ts'
 import { assertTermsOfNow } from '../users/me.ts'
 import { askerOf } from './asker-cookie.ts'
 import { LinkDone, LinkExpired, LinkForm } from './link-form.tsx'
@@ -159,6 +159,8 @@ export const linkPages = new Hono<LinkEnv>()
         staleForm,
         proofNeeded,
         wrongPassword,
+        signupDomainRefused,
+        signupBlocked,
         emailTaken,
         writeConflict,
         () => tooManyAttempts(60),
