@@ -1,7 +1,9 @@
 import * as z from 'zod'
+import { METHODS } from '../factors/state.ts'
 import { EVERY_ANSWER, REQUEST_ID as REQUEST_ID_HEADER, SOME_ANSWERS } from '../http/headers.ts'
 import type { OperationParts } from '../http/operation.ts'
 import { type AppError, problemOf } from '../http/problem.ts'
+import { Time } from '../values/ids.ts'
 import { lazy } from '../values/lazy.ts'
 import { toJsonSchema } from './json-schema.ts'
 
@@ -21,6 +23,11 @@ const Problem = lazy(() =>
         .int()
         .optional()
         .meta({ description: 'How many errors there are besides those that `errors` names.' }),
+      challenge: z.string().optional().meta({ description: 'To answer with the second factor.' }),
+      methods: z.array(z.enum(METHODS)).optional().meta({ description: 'Which second factors there are.' }),
+      expires_in: z.int().optional().meta({ description: 'Seconds that the challenge is valid for.' }),
+      tries_left: z.int().optional().meta({ description: 'Of the challenge.' }),
+      disabled_until: Time().nullable().optional().meta({ description: 'Null: for good.' }),
     })
     .meta({ id: 'Problem', description: 'RFC 9457. `code` is stable; `detail` is for people.' }),
 )
