@@ -10,7 +10,7 @@ const ActionName = lazy(() => z.enum(Object.keys(ACTIONS) as [Action, ...Action[
 const AnyActivity = withDetails(() => ({
   id: Id(),
   user_id: Id().nullable().meta({ description: 'Whom it happened to.' }),
-  actor_id: Id().nullable().meta({ description: 'Who did it; null for the system.' }),
+  actor_id: Id().nullable().meta({ description: 'Who did it; null for the system, or if you may not know.' }),
   ip: z.string().nullable(),
   user_agent: z.string().nullable(),
   country: z.string().nullable(),

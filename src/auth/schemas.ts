@@ -35,7 +35,7 @@ export const LogIn = lazy(() =>
       }),
       signup_token: token().optional().meta({
         description:
-          'From signing up: 403 `email_not_verified` then says that the address has to be confirmed.',
+          'From signing up, until the address is confirmed. Where it has to be, every refusal is then 403 `email_not_verified`, whatever was wrong.',
       }),
       ...keeping(),
     })
@@ -130,7 +130,9 @@ export const Reauthenticated = lazy(() =>
 export type Reauthenticated = Of<typeof Reauthenticated>
 
 const signupToken = () =>
-  z.string().meta({ description: 'Shows, until the address is verified, that it was you who signed up.' })
+  z.string().meta({
+    description: 'Shows that it was you who signed up. Leave it out once the address is confirmed.',
+  })
 export const SignedUp = lazy(() => User().extend({ signup_token: signupToken() }).meta({ id: 'SignedUp' }))
 export type SignedUp = Of<typeof SignedUp>
 export const SignupAccepted = lazy(() =>

@@ -67,7 +67,8 @@ const end = () =>
     .default(false)
     .meta({
       type: 'boolean',
-      description: 'A last line says how many rows there were: `{"end":true,"rows":2}`, in a CSV `end,2`.',
+      description:
+        'A last line says how many rows there were: `{"end":true,"rows":2}`, in a CSV `end,2` and empty cells.',
     })
 
 const hashes = () =>

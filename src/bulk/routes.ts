@@ -24,7 +24,8 @@ export const bulkRoutes = new Hono<AppEnv>()
       id: 'changeUsersInBulk',
       tag: 'users',
       summary: `Do one thing to up to ${MAX_AT_ONCE} users, with a result for each`,
-      description: 'Each follows the rules of the single action. One that fails does not stop the others.',
+      description:
+        'Each follows the rules of the single action; `end_sessions` needs the permission `sessions:manage` too, and `delete` `users:delete`. One that fails does not stop the others; but where one takes a recent login, all are refused without it.',
       responses: { 200: BulkResult },
       problems: [untilInThePast, reauthenticationRequired],
     }),

@@ -22,7 +22,9 @@ export const BulkChange = lazy(() =>
     .strictObject({
       action: z.enum(BULK_ACTIONS),
       ids: ManyIds(),
-      reason: DisableUser().shape.reason.optional().meta({ description: 'Only with `disable`.' }),
+      reason: DisableUser()
+        .shape.reason.optional()
+        .meta({ description: 'Only with `disable`, and not needed there.' }),
       until: DisableUser().shape.until.meta({ description: 'Only with `disable`: when it ends by itself.' }),
     })
     .refine(({ action, reason, until }) => action === 'disable' || (reason ?? until) === undefined, {

@@ -47,9 +47,9 @@ export type TotpSeed = Of<typeof TotpSeed>
 export const ADDING_A_FACTOR = `Ends the other sessions. The first factor of an account takes a mailed code as well, where mail is set up, and gives ${CODES_AT_ONCE} recovery codes.`
 
 const codes = () =>
-  z
-    .array(z.string())
-    .meta({ description: `${CODES_AT_ONCE}, shown once. Empty where there are some already.` })
+  z.array(z.string()).meta({
+    description: `${CODES_AT_ONCE}, shown once: with the first factor of an account, and when they are renewed. Else empty.`,
+  })
 export const RecoveryCodes = lazy(() => z.object({ recovery_codes: codes() }).meta({ id: 'RecoveryCodes' }))
 export type RecoveryCodes = Of<typeof RecoveryCodes>
 

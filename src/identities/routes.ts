@@ -5,7 +5,7 @@ import type { AppEnv } from '../context.ts'
 import { lastWayIn } from '../factors/errors.ts'
 import { Hono } from '../http/hono.ts'
 import { operation } from '../http/operation.ts'
-import { notFound } from '../http/problem.ts'
+import { notFound, RECENT_LOGIN } from '../http/problem.ts'
 import { replaceSessionCookie } from '../sessions/cookie.ts'
 import { writeConflict } from '../users/errors.ts'
 import { inWords } from '../values/durations.ts'
@@ -47,7 +47,7 @@ export const identityRoutes = new Hono<AppEnv>()
       id: 'linkIdentity',
       tag,
       summary: 'Begin to connect a provider to your account',
-      description: `Answers with a URL to open in a browser within ${inWords(ATTEMPT_MS)}; it asks first, unless the browser has the cookie of this session, and refuses where somebody else is signed in. The other sessions end once it is connected.`,
+      description: `Answers with a URL to open in a browser within ${inWords(ATTEMPT_MS)}, and to finish within ${RECENT_LOGIN} of your login; it asks first, unless the browser has the cookie of this session, and refuses where somebody else is signed in. The other sessions end once it is connected.`,
       path: { id: () => z.string().meta({ description: 'Of the provider.', example: 'google' }) },
       responses: { 200: PlaceToGo },
       problems: [reauthenticationRequired, notFound],

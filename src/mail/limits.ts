@@ -28,7 +28,7 @@ const OWN_MAILS_TO_ADDRESS = 30
 /**
  * How often per hour a user is told the same about one manager's changes, or about one of their own sessions.
  */
-const NOTICES_ALIKE = 3
+export const NOTICES_ALIKE = 3
 /** Factors, or secrets of keys, that a session may add per hour: each is reported to the user. */
 const ADDED = 20
 /** How often per day a user is told of a new device: from clients that use device tokens, and from others. */

@@ -31,7 +31,7 @@ export const Mail = lazy(() =>
       refusal: z
         .string()
         .nullable()
-        .meta({ description: 'Why it was given up: the status of the mail service, or a word.' }),
+        .meta({ description: 'Why it was last refused: the status of the mail service, or a word.' }),
       created_at: Time(),
       expires_at: Time(),
       next_attempt_at: Time().nullable(),

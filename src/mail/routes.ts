@@ -13,7 +13,7 @@ export const outboxRoutes = new Hono<AppEnv>()
       id: 'listMails',
       tag: 'system',
       summary: 'Mails that were given up, or that wait',
-      description: 'Without those whose link is void by now.',
+      description: 'Without those that were given up because their link was void.',
       responses: { 200: MailList },
       problems: [invalidCursor],
     }),

@@ -57,7 +57,7 @@ export const mailRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Confirm an address',
       description:
-        'Besides the mail, it takes one of `signup_token`, `password`, `new_password`, or the access token of a session of the account.',
+        'Besides the mail, it takes one of `signup_token`, `password`, `new_password`, or the access token of a session of the account; where somebody else chose the password, only `new_password`.',
       responses: { 204: null },
       problems: [...byProof, proofNeeded, wrongPassword, hashingBusy],
     }),
@@ -126,7 +126,7 @@ export const mailRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Ask for another address',
       description:
-        'Takes the password, if there is one. The old address is told, and stays until the new one confirms.',
+        'Takes the password, if there is one. A confirmed old address is told. It stays until the change is confirmed, or approved from there.',
       responses: { 202: Accepted },
       problems: [
         wrongPassword,
@@ -219,7 +219,7 @@ export const mailRoutes = new Hono<AppEnv>()
       tag,
       summary: 'End every session, by the mail that told of a factor that was added or removed',
       description:
-        'The added factor is removed as well where another stays, or with a device token or a password from before it that no reset has set: the mailbox alone removes no factor. Where it is kept, the link stays valid.',
+        'API keys end too, and an identity that was added is removed. An added factor is removed where another stays, or with a device token or a password from before it that no reset has set: the mailbox alone removes no factor. Where it is kept, the link stays valid.',
       responses: { 200: FactorDisowned },
       problems: [...byProof, wrongPassword, hashingBusy],
     }),

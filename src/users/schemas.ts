@@ -97,7 +97,7 @@ export const ManagedUser = lazy(() =>
       }),
       needs_reset: z.boolean().meta({
         description:
-          'Came with a password that cannot be verified here; true until another is set. Like `locked`, it changes without a new version.',
+          'Came with a password that cannot be verified here; true until another is set, or it is removed.',
       }),
       external_id: z.string().nullable(),
       admin_metadata: AnyMetadata().meta({ description: 'Only for those who manage users.' }),
@@ -106,7 +106,7 @@ export const ManagedUser = lazy(() =>
       deleted_at: Time().nullable(),
       earlier_email: z.string().optional().meta({
         description:
-          'A deleted user, read singly, has the address from before the last change, as long as its owner can undo that.',
+          'A deleted user, read singly, has the earliest former address whose owner can still undo the change.',
       }),
     })
     .meta({ id: 'ManagedUser' }),
@@ -150,7 +150,7 @@ export const UpdateUser = lazy(() =>
       ...details(),
       revoke_old: z.boolean().meta({
         description:
-          'For administrators, with `email`: a thief has the old address. It gets no link that undoes the change, and the password and every other way in are removed. Their open invitations are withdrawn, and services that they answer for or have changed are shut out until somebody takes them over and sets a new secret or keys.',
+          'For administrators, with `email`: a thief has the old address. It gets no link that undoes the change, and every way in is removed. Without mail the password stays, as nobody could set another: if the thief knows it, disable the account instead. Their open invitations are withdrawn, and services that they answer for or have changed are shut out until somebody takes them over and sets a new secret or keys.',
       }),
     })
     .partial()

@@ -6,9 +6,10 @@ import { body, operation, query } from '../http/operation.ts'
 import { CALLS } from '../http/outbound.ts'
 import { answerList, invalidCursor } from '../http/pagination.ts'
 import { RECENT_LOGIN } from '../http/problem.ts'
+import { NOTICES_ALIKE } from '../mail/limits.ts'
 import { tooManyAttempts } from '../throttle/errors.ts'
 import { writeConflict } from '../users/errors.ts'
-import { inWords } from '../values/durations.ts'
+import { HOUR_MS, inWords } from '../values/durations.ts'
 import { retryDelivery, testWebhook } from './by-hand.ts'
 import { deliveryNotFound, tooManyWebhooks, webhookNotFound } from './errors.ts'
 import { getWebhook, listDeliveries, listWebhooks } from './listing.ts'
@@ -31,6 +32,7 @@ const tag = 'webhooks'
 const mayTell = () => tooManyAttempts(60)
 const ANSWER_WITHIN = inWords(CALLS.webhook.timeoutMs)
 const TOLD = `Needs a login in the last ${RECENT_LOGIN}. Every administrator is told by mail.`
+const BY_HAND = `Answers when the receiver has, or after ${ANSWER_WITHIN}. ${TOLD} At most ${NOTICES_ALIKE} times in ${inWords(HOUR_MS)} for each webhook.`
 
 /** Under /v1/webhooks: for those who decide what other systems are told. */
 export const webhookRoutes = new Hono<AppEnv>()
@@ -67,7 +69,7 @@ export const webhookRoutes = new Hono<AppEnv>()
       id: 'retryDelivery',
       tag,
       summary: 'Send a delivery now, out of order',
-      description: `Answers when the receiver has, or after ${ANSWER_WITHIN}. ${TOLD}`,
+      description: BY_HAND,
       path: { id: Sequence },
       responses: { 200: Delivery },
       problems: [reauthenticationRequired, deliveryNotFound],
@@ -138,7 +140,7 @@ export const webhookRoutes = new Hono<AppEnv>()
       id: 'testWebhook',
       tag,
       summary: 'Send `webhook.tested` now; a good answer wakes one that rests',
-      description: `Answers when the receiver has, or after ${ANSWER_WITHIN}. ${TOLD}`,
+      description: BY_HAND,
       responses: { 200: Delivery },
       problems: [reauthenticationRequired, webhookNotFound],
     }),

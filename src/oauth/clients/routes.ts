@@ -104,7 +104,7 @@ export const clientRoutes = new Hono<AppEnv>()
       id: 'listOwedLogouts',
       tag,
       summary: 'Sign-outs that an app still has to be told of',
-      description: 'Oldest first.',
+      description: 'In the order in which the logins began.',
       responses: { 200: OwedLogoutList },
       problems: [clientNotFound, invalidCursor],
     }),

@@ -30,7 +30,8 @@ export const grantRoutes = new Hono<AppEnv>()
       id: 'updateOwnGrant',
       tag,
       summary: 'Take back some of what you have let an app do',
-      description: 'At once. Sessions that went on without you end with `offline_access`.',
+      description:
+        'At once. Sessions that went on without you end with `offline_access`; a first-party app loses all its sessions.',
       responses: { 200: Grant },
       problems: [grantNotFound, scopeNotGranted],
     }),

@@ -75,7 +75,7 @@ export async function logoutUrl(resources: Resources, fields: Fields): Promise<s
 }
 
 /**
- * Decides what happens to a request, in one trip. If the hint names the user, they are signed out at once. Anybody
+ * Decides what happens to a request, in one trip. If the hint is of the browser's session, that ends at once. Anybody
  * else is asked first, as any page can send a browser here.
  *
  * @throws 400 `bad_logout_request`, for a forged hint too.

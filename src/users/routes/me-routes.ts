@@ -56,7 +56,7 @@ export const meRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Leave: delete your own account',
       description:
-        'Takes the password, if there is one. Ends every session. A confirmed address is mailed the way back.',
+        'Takes the password, if there is one. Ends every session and API key. A confirmed address is mailed the way back.',
       responses: { 204: null },
       problems: [
         wrongPassword,

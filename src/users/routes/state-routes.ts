@@ -38,7 +38,8 @@ export const userStateRoutes = new Hono<AppEnv>()
       id: 'disableUser',
       tag,
       summary: 'Shut a user out, with a reason, for good or until a time',
-      description: 'Ends sessions and access tokens at once. They are told by mail.',
+      description:
+        'Ends sessions and access tokens at once, and API keys for good, even if it is until a time. They are told by mail.',
       ...ANSWER,
       problems: [
         ...MANAGING_PROBLEMS,

@@ -89,7 +89,7 @@ export const userRoutes = new Hono<AppEnv>()
       id: 'updateUser',
       tag,
       summary: 'Change a user: name, address, role, and what else is kept of them',
-      description: `Another address or role needs a login in the last ${RECENT_LOGIN}. Another address is unverified, and ends sessions and links.`,
+      description: `Another address or role needs a login in the last ${RECENT_LOGIN}. Another address is unverified, and ends sessions and links; another role ends access tokens, and sessions of apps with \`offline_access\`. The user is told of both.`,
       responses: { 200: ManagedUser },
       responseHeaders: { 200: ETAG },
       problems: [
@@ -115,7 +115,7 @@ export const userRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Delete a user: soft, or for good',
       description:
-        'For good: 204 means that the user is gone, with all that identifies them. Traces in the history and elsewhere follow, at once or, where there are many, within the next runs of clean-up.',
+        'Soft: ends sessions, access tokens, API keys and links, and the user is told by mail. For good, which takes the permission `users:purge` and a recent login: 204 means that the user is gone, with all that identifies them, and nobody is told. Traces in the history and elsewhere follow, at once or, where there are many, within the next runs of clean-up.',
       responses: { 204: null },
       problems: [...MANAGING_PROBLEMS, reauthenticationRequired, errors.lastAdmin],
     }),
