@@ -111,6 +111,23 @@ describe('HX17: readiness is a list of named checks, and each notices the real f
     expect(await ready(openApi({ ...lone, SECRET_KEYS: newSecret() }))).toEqual([503, 'misconfigured'])
   })
 
+  test('a key that was retired: degraded while the oldest or the newest password is under one that is there', async () => {
+    const lone = (await freshUpstreams()).bindings
+    const rotated = { ...lone, SECRET_KEYS: newSecret() }
+    const [former, now] = [openApi(lone), openApi(rotated)]
+    await former.person()
+    const newest = await now.person()
+    expect([await ready(former), await ready(now)]).toEqual([
+      [200, 'degraded'],
+      [200, 'degraded'],
+    ])
+    await now.sql('DELETE FROM users WHERE id = ?', [newest.id])
+    expect(await ready(now)).toEqual([503, 'misconfigured'])
+    // Whoever has no password signs in otherwise.
+    await now.person({ password_hash: null })
+    expect(await ready(now)).toEqual([200, 'degraded'])
+  })
+
   test('a schema without a column, and an empty one', async () => {
     const lone = openApi((await freshUpstreams()).bindings)
     await lone.sql('ALTER TABLE outbox RENAME COLUMN new_email TO not_there_yet')

@@ -4,6 +4,7 @@ import type { Resources } from '../../src/context.ts'
 import { AppError } from '../../src/http/problem.ts'
 import { passkeys } from '../../src/passkeys/models.ts'
 import { lookAtChecks } from '../../src/system/checks.ts'
+import { lookForKeys } from '../keys-in-use.ts'
 import { migrate } from '../migrate.ts'
 import { MIGRATIONS } from '../migrations.ts'
 import { type Finding, look, note, ok, wrong } from './findings.ts'
@@ -16,6 +17,7 @@ const NAMED = 5
 export const lookAtDatabase = async (resources: Resources): Promise<Finding[]> => [
   ...(await look('schema', () => schemaOf(resources))),
   ...(await look('database', () => stateOf(resources))),
+  ...(await look('secret keys', () => keysOf(resources))),
   ...(await look('ways in', () => waysIn(resources))),
   ...(await look('passkeys', () => passkeysOf(resources))),
 ]
@@ -36,13 +38,9 @@ async function stateOf(resources: Resources): Promise<Finding[]> {
       throw error instanceof AppError ? new Error(error.message) : error
     },
   )
-  const isWell = (name: string) => checks.find((check) => check.name === name)?.status === 'ok'
   const { mail, cleanup } = counts
   return [
-    isWell('keys')
-      ? ok('secret keys', 'Passwords and authenticator apps are under keys that are here.')
-      : wrong('secret keys', 'SECRET_KEYS lacks the key that passwords or authenticator apps are under.'),
-    isWell('clock')
+    checks.some(({ name, status }) => name === 'clock' && status === 'ok')
       ? ok('clock', "This machine's and the database's agree.")
       : wrong(
           'clock',
@@ -80,6 +78,22 @@ async function stateOf(resources: Resources): Promise<Finding[]> {
           'HISTORY_KEY is not set, so whoever can write in the database can rewrite the history.',
         ),
   ]
+}
+
+/** A key that leaked is retired although some passwords are still under it. */
+async function keysOf(resources: Resources): Promise<Finding> {
+  const { lacksCurrent, lacksSealed, lacksAny } = await lookForKeys(resources)
+  if (lacksCurrent || lacksSealed)
+    return wrong(
+      'secret keys',
+      'SECRET_KEYS lacks the key that passwords, authenticator apps or webhooks are under.',
+    )
+  return lacksAny
+    ? note(
+        'secret keys',
+        'SECRET_KEYS lacks a key that some passwords are under: put it back, or, if it leaked, have their owners reset them.',
+      )
+    : ok('secret keys', 'Passwords, authenticator apps and webhooks are under keys that are here.')
 }
 
 async function waysIn({ db, config, now }: Resources): Promise<Finding[]> {

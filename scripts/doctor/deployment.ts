@@ -7,7 +7,7 @@ const TIMEOUT_MS = 15_000
 /** What to do if a check of /ready fails. */
 const CURES: Record<CheckName, string> = {
   bindings: 'A counter of wrangler.toml is not bound: deploy with the wrangler.toml of this version.',
-  keys: 'A key is missing that passwords or authenticator apps are still under: put it back, after the first.',
+  keys: 'A key is missing that passwords, authenticator apps or webhooks are still under: put it back, after the first. If it was retired because it leaked, the owners of those passwords need a reset by mail.',
   database:
     'The Worker gets no answer from the database: see its log for the cause, and the status of Turso.',
   schema: 'The database lacks what this version reads: npm run db:migrate.',

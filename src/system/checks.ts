@@ -173,9 +173,10 @@ function statements(config: Resources['config']) {
       .from(systemState)
       .where(inArray(systemState.name, ['began', 'probe', LAST_REFUSAL])),
     // What is lost if a key is retired too early: the oldest password first, then seeds of authenticator apps,
-    // imported hashes, and secrets of webhooks.
-    hash: sql<{ hash: string | null }>`SELECT password_hash AS hash FROM ${users} ORDER BY id LIMIT 1`,
-    lost: sql<Lost>`SELECT ${seedsAreLost(config)} AS seeds, ${foreignHashesAreLost(config)} AS hashes,
+    // imported hashes, and secrets of webhooks. The newest password tells whether everybody's key is gone.
+    hashes: sql<Hashes>`SELECT (SELECT password_hash FROM ${users} ORDER BY id LIMIT 1) AS oldest,
+      (SELECT password_hash FROM ${users} ORDER BY id DESC LIMIT 1) AS newest`,
+    lost: sql<Lost>`SELECT ${seedsAreLost(config)} AS seeds, ${foreignHashesAreLost(config)} AS imported,
       ${webhookSecretsAreLost(config.keys.webhook_secret)} AS webhooks`,
     lastRun: build.select().from(cleanupRuns).orderBy(desc(cleanupRuns.id)).limit(1),
     lastFinished: build.select().from(cleanupRuns).where(finished).orderBy(desc(cleanupRuns.id)).limit(1),
@@ -193,24 +194,32 @@ function nothingWasRead(error: unknown): never {
   throw notReady({ checks: [{ name, status: 'failed' }] }, {}, error.cause)
 }
 
+/** Null for a user without a password, who signs in otherwise. */
+interface Hashes {
+  oldest: string | null
+  newest: string | null
+}
+
 interface Lost {
   seeds: 0 | 1
-  hashes: 0 | 1
+  imported: 0 | 1
   webhooks: 0 | 1
 }
 
 /**
  * People who can no longer sign in are worse than webhooks that cannot be signed: a webhook gets a new
- * secret, and goes on.
+ * secret, and goes on. So does whoever has not signed in since a key that leaked was replaced: they need a reset, and
+ * nobody else notices.
  */
 function verdictOnKeys(
   { keys }: Resources['config'],
-  { lost, hash }: { lost: Lost[]; hash: { hash: string | null }[] },
+  { lost, hashes }: { lost: Lost[]; hashes: Hashes[] },
 ): Verdict {
-  const [{ seeds, hashes, webhooks }] = lost as [Lost]
-  const isOldestGood = hash.every((row) => row.hash === null || hasKeyOf(row.hash, keys))
-  if (seeds || hashes || !isOldestGood) return 'failed'
-  return webhooks ? 'degraded' : 'ok'
+  const [{ seeds, imported, webhooks }] = lost as [Lost]
+  const [{ oldest, newest }] = hashes as [Hashes]
+  const ends = [oldest, newest].map((hash) => hash !== null && !hasKeyOf(hash, keys))
+  if (seeds || imported || !ends.includes(false)) return 'failed'
+  return webhooks || ends.includes(true) ? 'degraded' : 'ok'
 }
 
 /** Once the hourly quota of mails is used up, only known devices get mail. */
