@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { lookup } from 'node:dns/promises'
 import { resolve } from 'node:path'
 import { sql } from 'drizzle-orm'
 import { anotherAdminRemains } from '../src/access/can-sign-in.ts'
@@ -33,8 +34,7 @@ const ROOT = resolve(import.meta.dirname, '..')
 const WHAT_A_MOVE_BREAKS = `Where should Roster answer? Decide now: the address is in every token as "iss", so a later move means
   - every app and service that checks tokens has to be told the new issuer, in the same minute;
   - OpenID clients have to be set up anew, and links in mails that were sent lead to the old address;
-  - everybody has to sign in again, and passkeys work only where the domain stays above the new address
-    (WEBAUTHN_RP_ID keeps it).
+  - everybody has to sign in again, and passkeys stay bound to the old domain (WEBAUTHN_RP_ID keeps it).
 A domain whose zone is at this Cloudflare account, such as roster.your-domain; empty: an address of workers.dev.`
 
 const isMailServer = (answer: string) => /^smtps?:/.test(answer)
@@ -194,13 +194,35 @@ async function chooseAccount({ kept, questions, wrangler }: SettingUp) {
 
 /** The first step, as what depends on the domain cannot be moved later. */
 async function chooseDomain(all: SettingUp) {
-  const [written] = readWranglerConfig(all.config).domains
-  if (written) return all.kept.keep({ DOMAIN: written })
-  const domain = await known(all, QUESTIONS.domain)
+  const { config, kept } = all
+  const before = kept.values.DOMAIN
+  const { domains } = readWranglerConfig(config)
+  if (before && domains.includes(before)) return
+  const [written] = domains
+  const domain = written ?? (await known(all, QUESTIONS.domain))
   if (!domain) return
-  writeDomain(all.config, domain)
-  console.log(`${all.config} names ${domain} now: commit it, as every deployment reads it.`)
+  if (domain !== before && (await isInUse(domain))) {
+    // Not kept, so it is asked for again.
+    if (!written) kept.forget(['DOMAIN'])
+    throw new Error(
+      `${domain} is in use: DNS knows it, and deploying would take it away from whatever answers there. ${written ? `Name another domain in ${config}` : 'Choose another domain'}. If it is to lead to this deployment all the same, write DOMAIN='${domain}' into the file named above.`,
+    )
+  }
+  kept.keep({ DOMAIN: domain })
+  if (written) return
+  writeDomain(config, domain)
+  console.log(`${config} names ${domain} now: commit it, as every deployment reads it.`)
 }
+
+/**
+ * Every domain of a Worker has a DNS record, and so has that of another host. Wrangler asks before it replaces either, but
+ * only in a terminal, and it does not run in one here.
+ */
+const isInUse = (domain: string): Promise<boolean> =>
+  lookup(domain).then(
+    () => true,
+    () => false,
+  )
 
 async function findDatabase(all: SettingUp, name: string) {
   const { kept } = all
@@ -326,11 +348,15 @@ async function makeAdmin(
 
 /**
  * Settings that setup put and the file no longer has are removed. What was put by hand stays, but for a second mail
- * service, which would contradict the first.
+ * service, which would contradict the one that the file has.
  */
 async function putSettings({ kept, wrangler }: SettingUp) {
   const settings = kept.settings()
-  const ours = [...(kept.values.PUT_BY_SETUP ?? '').split(','), 'RESEND_API_KEY', 'SMTP_URL']
+  const isMailInFile = ['RESEND_API_KEY', 'SMTP_URL'].some((name) => name in settings)
+  const ours = [
+    ...(kept.values.PUT_BY_SETUP ?? '').split(','),
+    ...(isMailInFile ? ['RESEND_API_KEY', 'SMTP_URL'] : []),
+  ]
   const { names, why } = await wrangler.secretNames()
   const removed = names.filter((name) => ours.includes(name) && !(name in settings))
   await wrangler.putSecrets({ ...settings, ...Object.fromEntries(removed.map((name) => [name, null])) })

@@ -267,6 +267,41 @@ describe('setup', () => {
     })
   })
 
+  test('takes no domain that is in use elsewhere: neither one typed in nor one that a copied wrangler.toml names', async () => {
+    const own = standIns.makeConfig('roster-staging')
+    const before = standIns.calls.length
+    const inUse = 'localhost is in use: DNS knows it'
+    const typed = await run('setup.ts', ['--config', own.config], ['localhost'])
+    expect([typed.code, typed.output]).toEqual([1, expect.stringContaining(inUse)])
+    expect(typed.output).toContain('Choose another domain.')
+    expect(readFileSync(own.config, 'utf8')).not.toContain('localhost')
+
+    const text = readFileSync(own.config, 'utf8')
+    writeFileSync(own.config, `routes = [{ pattern = "localhost", custom_domain = true }]\n${text}`)
+    for (const _ of ['at first', 'and when it is run again']) {
+      const copied = await run('setup.ts', ['--config', own.config])
+      expect([copied.code, copied.output]).toEqual([1, expect.stringContaining(inUse)])
+      expect(copied.output).toContain(`Name another domain in ${own.config}.`)
+    }
+    const said = standIns.calls.slice(before).map(({ tool, args }) => `${tool} ${args[0]}`)
+    expect(new Set(said)).toEqual(new Set(['wrangler whoami']))
+
+    // Where the file says that the domain is this deployment's, it goes on.
+    writeFileSync(own.kept, "DOMAIN='localhost'\n")
+    const { code, output } = await run('setup.ts', ['--config', own.config])
+    expect([code, output]).toEqual([1, expect.stringContaining('UPSTASH_REDIS_REST_URL is missing')])
+  })
+
+  test('leaves a way to send mail that somebody put there by hand, while its file has none', async () => {
+    const byHand = { MAIL_FROM: 'no-reply@people.test', RESEND_API_KEY: 're_key-of-the-mail-service' }
+    Object.assign(standIns.secrets, byHand)
+    standIns.failing.push('wrangler deploy')
+    const { code, output } = await setUp([])
+    expect([code, output]).toEqual([1, expect.stringContaining('Secrets put: ')])
+    expect(standIns.secrets).toMatchObject(byHand)
+    for (const name of Object.keys(byHand)) delete standIns.secrets[name]
+  })
+
   test('a dry run accepts a mail server, and says what in its file is invalid or not a setting', async () => {
     const own = standIns.makeConfig('roster-dry')
     const dry = (file: string, env = {}) => {
@@ -401,6 +436,32 @@ describe('doctor', () => {
     ])
     // What can be looked at all the same is looked at.
     expect(away.output).toMatch(/^ok +administrators /m)
+  })
+
+  test('notes a retired key that an old password is still under, and calls it wrong once the last one to sign in is', async () => {
+    const { rows } = await db.execute('SELECT id, password_hash FROM users LIMIT 1')
+    const [root] = rows
+    const elsewhere = String(root!.password_hash).replace(/,k=[0-9a-f]+/, ',k=00000000')
+    expect(elsewhere).not.toBe(root!.password_hash)
+    const old = '00000000-0000-7000-8000-000000000001'
+    await db.execute({
+      sql: `INSERT INTO users (id, email, email_normalized, name, password_hash, role, status, version, token_epoch,
+        failed_logins, created_at, updated_at, email_verified_at)
+        VALUES (?, 'old@people.test', 'old@people.test', 'Old', ?, 'user', 'active', 1, 0, 0, 1, 1, 1)`,
+      args: [old, elsewhere],
+    })
+    const some = await examine()
+    const setHash = (hash: typeof elsewhere | undefined) =>
+      db.execute({ sql: 'UPDATE users SET password_hash = ? WHERE id = ?', args: [hash!, root!.id!] })
+    await setHash(elsewhere)
+    const all = await examine()
+    await setHash(String(root!.password_hash))
+    await db.execute({ sql: 'DELETE FROM users WHERE id = ?', args: [old] })
+    expect(some.output).toMatch(/^WRONG +keys +degraded\..* because it leaked/m)
+    expect(some.output).toMatch(/^note +secret keys +SECRET_KEYS lacks a key that some passwords are under/m)
+    expect(all.output).toMatch(/^WRONG +keys +failed\./m)
+    expect(all.output).toMatch(/^WRONG +secret keys /m)
+    expect((await examine()).output).toMatch(/^ok +secret keys /m)
   })
 
   test('notices that clean-up does not run, mails were refused, or Redis is unavailable', async () => {
