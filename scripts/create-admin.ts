@@ -293,7 +293,11 @@ async function main() {
     for (const sentence of left) console.log(sentence)
   }
   if (done.includes('promoted') && !done.includes('password replaced'))
-    console.log('The password is the one they had.')
+    console.log(
+      user?.password_hash === null
+        ? 'They have no password: --new-password sets one.'
+        : 'The password is the one they had.',
+    )
   // A generated password that was not used, because somebody else was faster, is not printed.
   if (made && done.some((one) => one === 'created' || one === 'password replaced'))
     console.log(`Password: ${made}`)

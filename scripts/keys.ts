@@ -47,7 +47,8 @@ SECRET_KEYS: it signs refresh tokens (they live up to 30 days) and peppers passw
 its owner logs in, authenticator apps and secrets of webhooks are put under it by cron; whoever has not logged in
 since "sign" needs a new password after "retire". Keep the old one for a long time: the ledger knows those who were erased
 before "sign" only under the old one, and needs it as long as backups are kept (BACKUPS_KEPT_DAYS).
-To retire only one of them, leave the others out of the environment or the file.`
+To retire only one of them, name a copy of the file without the lines of the others: --settings COPY. The file itself
+keeps every line, as it may have the only copy.`
 const WHAT_BECOMES_VOID = {
   OPENID_KEYS: 'hints that apps give when they sign somebody out',
   JWT_KEYS: 'access tokens that it signed',

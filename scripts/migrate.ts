@@ -15,7 +15,7 @@ Applies the migrations that the database does not have yet: all of them or, when
 table, those before it are applied first, and it in steps, while the deployment goes on. May be repeated, and goes on
 where it stopped. It needs TURSO_DATABASE_URL, and TURSO_AUTH_TOKEN where the database asks for one.
 
-  --dry-run   says what would be applied, and applies nothing
+  --dry-run   says what would be applied or frozen, and does nothing
   --check     compares the files with the digests that were committed, and asks no database
   --freeze    writes down the digests of new migrations: from then on they are not changed (npm run db:freeze)`
 
@@ -182,7 +182,8 @@ async function sayWhatIsTrue(client: Client, pending: Migration[], error: Error,
 async function main() {
   const options = { check: { type: 'boolean' }, freeze: { type: 'boolean' } } as const
   const { values, isDryRun } = readArguments({ usage: USAGE, options, ofDeployment: true })
-  if (values.freeze) return print(freeze(MIGRATIONS), 'frozen', 'nothing to freeze')
+  if (values.freeze)
+    return print(freeze(MIGRATIONS, isDryRun), isDryRun ? 'would freeze' : 'frozen', 'nothing to freeze')
   if (values.check) {
     const faults = findFaults(MIGRATIONS)
     if (faults.length) throw new Error(faults.join('\n'))

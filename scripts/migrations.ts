@@ -75,10 +75,10 @@ export function findFaults(folder: string): string[] {
 }
 
 /** Records the digests of migrations that have none yet. Returns their names. */
-export function freeze(folder: string): string[] {
+export function freeze(folder: string, isDryRun = false): string[] {
   const digests = readDigests(folder)
   const added = readMigrations(folder).filter(({ name }) => !digests[name])
   for (const { name, digest } of added) digests[name] = [digest]
-  writeFileSync(digestsPath(folder), `${JSON.stringify(digests, null, 2)}\n`)
+  if (!isDryRun) writeFileSync(digestsPath(folder), `${JSON.stringify(digests, null, 2)}\n`)
   return added.map(({ name }) => name)
 }

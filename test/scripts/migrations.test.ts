@@ -58,11 +58,14 @@ describe('committed migrations', () => {
     expect(findFaults(folder).at(-1)).toMatch(/0100_early does not come after/)
   })
 
-  test('Fault 31: freezing records what is new, and changes no existing entry', () => {
+  test('Fault 31: freezing records what is new, and changes no existing entry; a dry run writes nothing', () => {
     const copy = copyMigrations()
     copy.add('9000_later', 'SELECT 1', 4e12)
     expect(findFaults(copy.folder)).toEqual([expect.stringContaining('npm run db:freeze')])
     copy.write('0002_mail', 'SELECT 2')
+    const before = findFaults(copy.folder)
+    expect(freeze(copy.folder, true)).toEqual(['9000_later'])
+    expect(findFaults(copy.folder)).toEqual(before)
     expect(freeze(copy.folder)).toEqual(['9000_later'])
     expect(findFaults(copy.folder)).toEqual([expect.stringMatching(/0002_mail\.sql was changed/)])
   })

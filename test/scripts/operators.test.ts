@@ -320,6 +320,14 @@ describe('admin:create', () => {
     expect(await history()).toEqual([['user.role_changed', '{"role":{"from":"user","to":"admin"}}']])
   })
 
+  test('says that somebody who is promoted has no password, and what sets one', async () => {
+    await add('user')
+    await db.execute({ sql: 'UPDATE users SET password_hash = NULL WHERE email = ?', args: [email] })
+    const { output } = await create()
+    expect(output).toContain(': promoted\nThey have no password: --new-password sets one.')
+    expect(await find()).toMatchObject({ role: 'admin', password_hash: null })
+  })
+
   test('LE6: a new password ends sessions, password links, keys and known devices', async () => {
     await add('admin')
     await addWaysIn()
