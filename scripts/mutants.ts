@@ -10,14 +10,24 @@ export interface Mutant {
   end: number
   /** What replaces it: of a statement or a guard nothing. */
   replacement: string
-  /** What runs when it would be evaluated: a statement, an expression, or a guard that a route names. */
-  place: { start: number; end: number; kind: 'statement' | 'expression' | 'guard' }
+  /** What runs when it would be evaluated. */
+  place: Place
+}
+
+interface Place {
+  start: number
+  end: number
+  /**
+   * A refusal (`if (…) throw …`, `… ? … : null`), which matters if its condition is `when`; a call that may throw; a
+   * guard that a route names; one side of a condition; or part of a query. Of all but the last a run of the tests
+   * tells whether they would notice.
+   */
+  kind: 'refusal' | 'call' | 'guard' | 'side' | 'query'
+  test?: { start: number; end: number; when: boolean }
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: the nodes of a syntax tree, told apart by their type
 type Node = any
-
-type Kind = Mutant['place']['kind']
 
 /** Calls that only check, and throw. */
 const ASSERTS = /^(assert|require|rely)/
@@ -37,12 +47,19 @@ export function findMutants(file: string, source: string): Mutant[] {
   const add = (
     { start, end }: { start: number; end: number },
     replacement: string,
-    { leftOut = source.slice(start, end), place = { start, end }, kind = 'expression' as Kind } = {},
+    { leftOut = source.slice(start, end), ...place }: Partial<Place> & { leftOut?: string } = {},
   ) => {
     const text = leftOut.replace(/\s+/g, ' ').trim()
     const line = source.slice(0, start).split('\n').length
-    const at = { start: place.start, end: place.end, kind }
-    found.set(`${start} ${end} ${replacement}`, { file, line, text, start, end, replacement, place: at })
+    found.set(`${start} ${end} ${replacement}`, {
+      file,
+      line,
+      text,
+      start,
+      end,
+      replacement,
+      place: { start, end, kind: 'query', ...place },
+    })
   }
   /** Each side of `&&` and `||`. */
   const sidesOf = (node: Node): void => {
@@ -52,24 +69,25 @@ export function findMutants(file: string, source: string): Mutant[] {
       [node.right, node.left],
     ]) {
       const leftOut = source.slice(side.start, side.end)
-      add(node, `(${source.slice(other.start, other.end)})`, { leftOut })
+      add(node, `(${source.slice(other.start, other.end)})`, { leftOut, kind: 'side' })
       sidesOf(side)
     }
   }
   const rules: Record<string, (node: Node) => void> = {
     IfStatement(node) {
       if (node.alternate || !isRefusal(node.consequent)) return
-      add(node, '', { kind: 'statement' })
+      add(node, '', { kind: 'refusal', test: { ...rangeOf(node.test), when: true } })
       sidesOf(node.test)
     },
     ExpressionStatement(node) {
-      if (ASSERTS.test(nameOf(callIn(node.expression)?.callee))) add(node, '', { kind: 'statement' })
+      if (ASSERTS.test(nameOf(callIn(node.expression)?.callee))) add(node, '', { kind: 'call' })
     },
     ConditionalExpression(node) {
       const { test, consequent, alternate } = node
-      if (isNo(alternate)) add(node, source.slice(consequent.start, consequent.end))
-      else if (isNo(consequent)) add(node, source.slice(alternate.start, alternate.end))
-      else return
+      const [yes, when] = isNo(alternate) ? [consequent, false] : [alternate, true]
+      if (when && !isNo(consequent)) return
+      const { start, end } = rangeOf(yes)
+      add(node, source.slice(start, end), { kind: 'refusal', test: { ...rangeOf(test), when } })
       sidesOf(test)
     },
     CallExpression(node) {
@@ -94,7 +112,7 @@ export function findMutants(file: string, source: string): Mutant[] {
     },
     TaggedTemplateExpression(node) {
       if (nameOf(node.tag) !== 'sql') return
-      for (const [start, end] of conjunctsOf(source, node.quasi)) add({ start, end }, '1', { place: node })
+      for (const [start, end] of conjunctsOf(source, node.quasi)) add({ start, end }, '1', rangeOf(node))
     },
   }
   const visit = (node: Node): void => {
@@ -108,36 +126,46 @@ export function findMutants(file: string, source: string): Mutant[] {
 
 /**
  * The source with a switch wherever a mutant would be evaluated: where `leftOut__(index)` says yes, it is left out.
- * `sql__` stands for Drizzle's `sql`. A guard that is left out still declares what it checks: its behaviour has to be
- * missed, and not its line in the API document.
+ * Otherwise `matters__`, `differs__`, `throws__` and `guards__` tell whether leaving it out would change anything
+ * (left-out.ts). `sql__` stands for Drizzle's `sql`. A guard that is left out still declares what it checks: its
+ * behaviour has to be missed, and not its line in the API document.
  */
 export function withSwitches(source: string, mutants: Mutant[]): string {
-  const marks = mutants.flatMap(
-    ({ start, end, replacement, place: { start: from, end: to, kind } }, index) => {
-      const call = `leftOut__(${index})`
-      const mutated =
-        source.slice(from, start) + replacement.replace('sql`', 'sql__`') + source.slice(end, to)
-      // A spread argument keeps its dots in front.
-      const isSpread = source.startsWith('...', from)
-      const at = isSpread ? from + 3 : from
-      const [open, close] = {
-        statement: [`if (!${call}) { `, ' }'],
-        expression: [`(${call} ? ${isSpread ? `[${mutated}]` : mutated} : `, ')'],
-        guard: [`((guard) => Object.assign((c, next) => ${call} ? next() : guard(c, next), guard))(`, ')'],
-      }[kind] as [string, string]
-      return [
-        { at, text: open, isOpen: true, other: to, index },
-        { at: to, text: close, isOpen: false, other: at, index },
-      ]
-    },
-  )
+  const marks = mutants.flatMap(({ start, end, replacement, place }, index) => {
+    const call = `leftOut__(${index})`
+    const mutated =
+      source.slice(place.start, start) + replacement.replace('sql`', 'sql__`') + source.slice(end, place.end)
+    // A spread argument keeps its dots in front.
+    const isSpread = source.startsWith('...', place.start)
+    const either = `(${call} ? ${isSpread ? `[${mutated}]` : mutated} : `
+    const isStatement = place.kind === 'refusal' && !replacement
+    // What awaits may write, so it is not evaluated twice.
+    const differs = place.kind === 'side' && !mutated.includes('await ')
+    const [open, close] = {
+      refusal: isStatement ? [`if (!${call}) { `, ' }'] : [either, ')'],
+      call: [`if (!${call}) { try { `, ` } catch (error) { throw throws__(${index}, error) } }`],
+      guard: [`guards__(${index}, `, ')'],
+      side: differs ? [`${either}differs__(${index}, `, `, () => ${mutated}))`] : [either, ')'],
+      query: [either, ')'],
+    }[place.kind] as [string, string]
+    const around = (range: { start: number; end: number }, before: string, after: string, rank: number) => [
+      { at: range.start, text: before, isOpen: true, other: range.end, rank },
+      { at: range.end, text: after, isOpen: false, other: range.start, rank },
+    ]
+    const { test } = place
+    return [
+      ...around({ start: isSpread ? place.start + 3 : place.start, end: place.end }, open, close, index),
+      // Around what may be left out of the condition itself.
+      ...(test ? around(test, `matters__(${index}, `, `, ${test.when})`, index + 0.5) : []),
+    ]
+  })
   // At one place: what ends there first, the innermost first; then what begins there, the outermost first.
   marks.sort(
     (a, b) =>
       a.at - b.at ||
       Number(a.isOpen) - Number(b.isOpen) ||
       b.other - a.other ||
-      (a.isOpen ? a.index - b.index : b.index - a.index),
+      (a.isOpen ? a.rank - b.rank : b.rank - a.rank),
   )
   let [switched, done] = ['', 0]
   for (const { at, text } of marks) {
@@ -146,6 +174,10 @@ export function withSwitches(source: string, mutants: Mutant[]): string {
   }
   return switched + source.slice(done)
 }
+
+/** Whether a run of the tests tells which of them would notice: see `Place`. */
+export const isTellable = ({ place, replacement }: Mutant) =>
+  place.kind !== 'query' && !(place.kind === 'side' && replacement.includes('await '))
 
 /** `throw …`, `return`, or a return of what says no: alone, or as the only statement of a block. */
 function isRefusal(statement: Node): boolean {
@@ -177,6 +209,8 @@ const callIn = (node: Node): Node | undefined =>
 
 /** `record` of `record(…)`, `writeBatch` of `resources.db.writeBatch(…)`. */
 const nameOf = (node: Node): string => node?.name ?? node?.property?.name ?? ''
+
+const rangeOf = ({ start, end }: Node) => ({ start, end })
 
 /** Where a condition begins or ends. */
 const AROUND =

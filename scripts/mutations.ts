@@ -5,7 +5,7 @@ import { createClient } from '@libsql/client/http'
 import { createVitest, type TestModule, type TestSpecification, type Vitest } from 'vitest/node'
 import type { Plan, Reached, Verdict } from '../test/support/left-out.ts'
 import { readArguments, runCommand } from './command.ts'
-import { findMutants, type Mutant } from './mutants.ts'
+import { findMutants, isTellable, type Mutant } from './mutants.ts'
 
 const USAGE = `npm run test:mutations -- --folder src/recovery
 
@@ -154,15 +154,19 @@ async function reachOf({ specifications, whatTheyReach }: Awaited<ReturnType<typ
 /** What replaces a condition of a statement: one that is prepared is evaluated once, and used by all tests of a file. */
 const IN_STATEMENTS = ['1', 'sql`1`', 'undefined']
 
-/** The tests of a file that evaluate a mutant themselves: none, if it is evaluated once and kept. */
-function idsOf({ names, tests }: Reached, { name, replacement }: Named): string[] {
-  const place = names.indexOf(name)
+/** How `names` calls it where leaving it out may change something. */
+const nameIn = (mutant: Named) => (isTellable(mutant) ? `${mutant.name}!` : mutant.name)
+
+/** The tests of a file that could notice a mutant: none, if it is evaluated once and kept. */
+function idsOf({ names, tests }: Reached, mutant: Named): string[] {
+  const { replacement } = mutant
+  const place = names.indexOf(nameIn(mutant))
   const ids = Object.keys(tests).filter((id) => tests[id]!.includes(place))
   return ids.length === 1 && IN_STATEMENTS.includes(replacement) ? [] : ids
 }
 
 /** How many tests are asked about each mutant that nobody has noticed, from round to round. */
-const ROUNDS = [2, 6, 12, 24, 48, 96]
+const ROUNDS = [3, 6, 12, 24, 48, 96]
 /** How many test files are asked about what is evaluated once and kept, and about what tests were not sure of. */
 const FILES_ALONE = 8
 
@@ -208,7 +212,7 @@ async function findNoticers(
       .flatMap((mutant) => {
         const score = ({ id }: Question) =>
           ((shares.get(id)?.get(mutant.file) ?? 0) * (1 + (worth.get(id)?.get(mutant.file) ?? 0))) /
-          (1 + (waiting.get(id) ?? 0))
+          (8 + (waiting.get(id) ?? 0))
         const before = asked.get(mutant)!
         const chosen = questionsOf
           .get(mutant)!
@@ -242,7 +246,7 @@ async function findNoticers(
     for (const { mutant: its, test, id } of unsure)
       if (its === mutant) alone.set(test, [...(alone.get(test) ?? []), id])
     for (const [test, reached] of reach)
-      if (reached.names.includes(mutant.name) && idsOf(reached, mutant).length === 0)
+      if (reached.names.includes(nameIn(mutant)) && idsOf(reached, mutant).length === 0)
         alone.set(test, Object.keys(reached.tests))
     const shareOf = ([test]: [TestSpecification, string[]]) =>
       reach.get(test)!.names.filter((name) => name.startsWith(`${mutant.file} `)).length

@@ -1,6 +1,9 @@
 import { afterAll, afterEach, beforeAll, beforeEach, inject } from 'vitest'
 
-/** What `npm run test:mutations` may leave out and a test file has reached: `src/a.ts 3`, by their place in `names`. */
+/**
+ * What `npm run test:mutations` may leave out and a test file has reached, by their place in `names`: `src/a.ts 3`, and
+ * `src/a.ts 3!` if leaving it out would have changed something.
+ */
 export interface Reached {
   names: string[]
   /** While the file was read and prepared, and between its tests. */
@@ -34,7 +37,15 @@ declare module 'vitest' {
 }
 declare global {
   /** Asked by every place in `src` where something can be left out: see mutation.ts. */
-  var isLeftOut__: ((name: string) => boolean) | undefined
+  var mutants__:
+    | {
+        isLeftOut(name: string): boolean
+        /** Leaving it out would change something. */
+        matters(name: string): void
+        /** A value, and what it would be. */
+        compare(name: string, value: unknown, mutated: () => unknown): void
+      }
+    | undefined
 }
 
 const plan = inject('plan')
@@ -42,11 +53,32 @@ const places = new Map<string, number>()
 const reachedNow = new Set<number>()
 let leftOut = plan.always
 
-globalThis.isLeftOut__ = (name) => {
+function reach(name: string): void {
   const place = places.get(name) ?? places.size
   places.set(name, place)
   reachedNow.add(place)
-  return name === leftOut
+}
+
+const isSame = (one: unknown, other: unknown) =>
+  Object.is(one, other) ||
+  (!one && !other) ||
+  (one === true && Boolean(other)) ||
+  (Boolean(one) && other === true)
+
+globalThis.mutants__ = {
+  isLeftOut(name) {
+    reach(name)
+    return name === leftOut
+  },
+  matters: (name) => reach(`${name}!`),
+  compare(name, value, mutated) {
+    // Once a test is to notice something, it is known what would change.
+    if (plan.tests || plan.always) return
+    try {
+      if (isSame(value, mutated())) return
+    } catch {}
+    reach(`${name}!`)
+  },
 }
 
 /** A test or a suite: Vitest lets a hook write what its types call read-only. */

@@ -10,7 +10,25 @@ export const isMutating = process.env.MUTATIONS === '1'
 
 const toSwitched = (code: string, file: string) => `import { sql as sql__ } from 'drizzle-orm'
 ${withSwitches(code, findMutants(file, code))}
-function leftOut__(index) { return globalThis.isLeftOut__?.(${JSON.stringify(file)} + ' ' + index) ?? false }`
+function name__(index) { return ${JSON.stringify(file)} + ' ' + index }
+function leftOut__(index) { return globalThis.mutants__?.isLeftOut(name__(index)) ?? false }
+function matters__(index, value, when) {
+  if (Boolean(value) === when) globalThis.mutants__?.matters(name__(index))
+  return value
+}
+function throws__(index, error) { return matters__(index, error, true) }
+function differs__(index, value, mutated) {
+  globalThis.mutants__?.compare(name__(index), value, mutated)
+  return value
+}
+function guards__(index, guard) {
+  return Object.assign(async (c, next) => {
+    if (leftOut__(index)) return next()
+    let isStopped = true
+    try { return await guard(c, () => { isStopped = false; return next() }) }
+    finally { matters__(index, isStopped, true) }
+  }, guard)
+}`
 
 /** Puts a switch wherever something can be left out, when a file is read: what it is, left-out.ts decides. */
 export function mutation(): Plugin {
