@@ -40,6 +40,11 @@ const MAY_BE_LEFT_OUT = [
     "describe.skipIf(engine === 'server' && !hasRedisServer())",
     'there may be no redis-server',
   ],
+  [
+    'test/support/left-out.ts',
+    'skip()',
+    '`npm run test:mutations` repeats a test until it has nothing more to notice',
+  ],
   ['test/scripts/upstash.test.ts', "test.runIf(engine === 'server')", 'the embedded Redis keeps nothing'],
   [
     'test/scripts/full-disk.test.ts',

@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: what is looked at is source.
 import { expect, test } from 'vitest'
-import { findMutants, withSwitches } from '../../scripts/mutants.ts'
+import { findMutants, withSwitches } from '../../scripts/mutations/mutants.ts'
 
 const leftOut = (source: string) => findMutants('src/x.ts', source).map(({ text }) => text)
 const mutated = (source: string) =>

@@ -1,7 +1,7 @@
 import { relative, resolve } from 'node:path'
 import type { Plugin } from 'vitest/config'
 import type {} from 'vitest/node'
-import { findMutants, withSwitches } from '../../scripts/mutants.ts'
+import { findMutants, withSwitches } from '../../scripts/mutations/mutants.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 

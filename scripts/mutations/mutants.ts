@@ -259,3 +259,5 @@ function tokensOf(source: string, { quasis }: Node) {
   }
   return tokens
 }
+
+export const toLine = ({ file, line, text }: Mutant) => `${file}:${line}  ${text}`
