@@ -142,8 +142,9 @@ export function withSwitches(source: string, mutants: Mutant[]): string {
     // What awaits may write, so it is not evaluated twice.
     const differs = place.kind === 'side' && !mutated.includes('await ')
     const [open, close] = {
-      refusal: isStatement ? [`if (!${call}) { `, ' }'] : [either, ')'],
-      call: [`if (!${call}) { try { `, ` } catch (error) { throw throws__(${index}, error) } }`],
+      // In braces, or an `else` behind it would become its own.
+      refusal: isStatement ? [`{ if (!${call}) { `, ' } }'] : [either, ')'],
+      call: [`{ if (!${call}) { try { `, ` } catch (error) { throw throws__(${index}, error) } } }`],
       guard: [`guards__(${index}, `, ')'],
       side: differs ? [`${either}differs__(${index}, `, `, () => ${mutated}))`] : [either, ')'],
       query: [either, ')'],

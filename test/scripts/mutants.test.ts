@@ -79,14 +79,14 @@ const switched = (source: string) => withSwitches(source, findMutants('src/x.ts'
 
 test('Whatever can be left out has a switch', () => {
   expect(switched('if (!a || b) throw no()')).toBe(
-    'if (!leftOut__(0)) { if (matters__(0, (leftOut__(1) ? (b) : differs__(1, ' +
-      '(leftOut__(2) ? (!a) : differs__(2, !a || b, () => (!a))), () => (b))), true)) throw no() }',
+    '{ if (!leftOut__(0)) { if (matters__(0, (leftOut__(1) ? (b) : differs__(1, ' +
+      '(leftOut__(2) ? (!a) : differs__(2, !a || b, () => (!a))), () => (b))), true)) throw no() } }',
   )
   expect(switched('f(a ? b : undefined)')).toBe(
     'f((leftOut__(0) ? b : matters__(0, a, false) ? b : undefined))',
   )
   expect(switched('await assertMayHash(r)')).toBe(
-    'if (!leftOut__(0)) { try { await assertMayHash(r) } catch (error) { throw throws__(0, error) } }',
+    '{ if (!leftOut__(0)) { try { await assertMayHash(r) } catch (error) { throw throws__(0, error) } } }',
   )
   expect(switched('f(and(a, ...b))')).toBe(
     'f(and((leftOut__(0) ? undefined : a), ...(leftOut__(1) ? [undefined] : b)))',
