@@ -684,23 +684,65 @@ describe('DL3, HX19: erasing only removes the erased user’s personal data', ()
     expect(await reasons(bob.id)).toEqual([{ it: null }, { it: '{"until":null}' }])
   })
 
-  test('an address whose words are those of a reason leaves the reason', async () => {
-    const { boss, gone, purge } = await cast()
-    const address = { email: 'has@left.the-club', email_normalized: 'has@left.the-club' }
-    await api.sql('UPDATE users SET email = ?, email_normalized = ? WHERE id = ?', [
-      ...Object.values(address),
-      gone.id,
-    ])
-    const reasonAfter = async (reason: string) => {
+  describe('an address in the reason for which somebody else was disabled', () => {
+    const disable = (token: string, reason: string, ...ids: string[]) =>
+      api.send('POST', '/v1/users/bulk', { token, body: { action: 'disable', ids, reason } })
+    const reasonsOf = async (...ids: string[]) =>
+      (
+        await api.sql(
+          `SELECT disabled_reason AS it FROM users WHERE id IN (SELECT value FROM json_each(?1)) UNION ALL
+           SELECT details ->> 'reason' FROM user_activity_logs WHERE action = 'user.disabled'
+             AND user_id IN (SELECT value FROM json_each(?1))`,
+          [JSON.stringify(ids)],
+        )
+      ).map(({ it }) => it)
+    async function castAs(email: string) {
+      const { boss, gone, purge } = await cast()
+      await api.sql('UPDATE users SET email = ?1, email_normalized = ?1 WHERE id = ?2', [email, gone.id])
       const eve = await api.person({ password_hash: null })
-      await api.send('POST', `/v1/users/${eve.id}/disable`, { token: boss.token, body: { reason } })
-      return async () =>
-        (await api.sql('SELECT disabled_reason FROM users WHERE id = ?', [eve.id]))[0]!.disabled_reason
+      return { boss, gone, purge, eve }
     }
-    const words = await reasonAfter('Has left the club')
-    const named = await reasonAfter('asked for by Has@LEFT.the-club')
-    await purge()
-    expect([await words(), await named()]).toEqual(['Has left the club', null])
+
+    test('is removed with the reason, and its words alone are not', async () => {
+      const { boss, purge, eve } = await castAs('has@left.the-club')
+      const bob = await api.person({ password_hash: null })
+      await disable(boss.token, 'Has left the club', eve.id)
+      await disable(boss.token, 'asked for by Has@LEFT.the-club', bob.id)
+      await purge()
+      expect(await reasonsOf(eve.id)).toEqual(['Has left the club', 'Has left the club'])
+      expect(await reasonsOf(bob.id)).toEqual([null, null])
+    })
+
+    test('stays if nobody has proved that it was theirs', async () => {
+      const { boss, gone, purge, eve } = await castAs('somebody@else.example')
+      await api.sql(
+        "INSERT INTO user_activity_logs (id, action, user_id, actor_id) VALUES (?1, 'user.signed_up', ?2, ?2)",
+        [crypto.randomUUID(), gone.id],
+      )
+      await disable(boss.token, 'also known as somebody@else.example', eve.id)
+      await purge()
+      expect(await reasonsOf(eve.id)).toEqual(Array(2).fill('also known as somebody@else.example'))
+    })
+
+    test('is removed from all of many reasons', async () => {
+      const { boss, purge } = await castAs('ada@many.example')
+      const ids = await Promise.all(
+        Array.from({ length: 30 }, async () => (await api.person({ password_hash: null })).id),
+      )
+      await disable(boss.token, 'sock puppet of ada@many.example', ...ids)
+      await api.sql(
+        `INSERT INTO users (id, email, email_normalized, name, role, status, disabled_reason, version, token_epoch, failed_logins, created_at, updated_at)
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1300)
+         SELECT 'puppet' || hex(randomblob(9)), e, e, '', 'user', 'disabled', 'sock puppet of ada@many.example', 1, 1, 0, 1, 1
+           FROM (SELECT hex(randomblob(9)) || '@puppets.example' AS e FROM n)`,
+      )
+      await purge()
+      for (let steps = 0; steps < 5; steps++) await cleanUpAfter(0)
+      expect(new Set(await reasonsOf(...ids))).toEqual(new Set([null]))
+      const left = "SELECT count(*) AS n FROM users WHERE disabled_reason LIKE '%ada@many%'"
+      expect(await api.sql(left)).toEqual([{ n: 0 }])
+      await api.sql("DELETE FROM users WHERE id GLOB 'puppet*'")
+    })
   })
 
   test('the history’s details can only be changed by leaving something out', async () => {

@@ -23,6 +23,8 @@ function isBounded(sql: string, step: string): boolean {
   // Rows that both have found: one page.
   if (step === 'SCAN found') return true
   if (step.startsWith('SCAN reasons_fts VIRTUAL TABLE') && sql.includes('reasons_fts MATCH ')) return true
+  // By its rowid.
+  if (step === 'SCAN reasons_fts VIRTUAL TABLE INDEX 0:=') return true
   // The first rows of a table in an index's order: there is no condition that skips rows, and LIMIT stops it.
   if (step.startsWith('SCAN ') && !/\bwhere\b/i.test(sql) && /\blimit \S+$/i.test(sql)) return true
   // The same in a subquery: the oldest user, and at most as many clients as may exist.

@@ -120,6 +120,8 @@ interface Job {
 const read = ({ userId }: Job, column: string) =>
   sql`(SELECT ${sql.identifier(column)} FROM ${erasures} WHERE ${erasures.user_id} = ${userId})`
 const isAt = (job: Job, stage: Stage) => sql`${read(job, 'stage')} = ${stage} AND ${job.condition}`
+/** The row of the job, while it is at a stage. */
+const jobAt = (job: Job, stage: Stage) => sql`user_id = ${job.userId} AND ${isAt(job, stage)}`
 const isBeforeTheirEnd = (job: Job) => sql`created_at < ${read(job, 'ended_at')}`
 /** The subset `theirs` was proved by them, or given to them. */
 const addresses = (job: Job, which: 'addresses' | 'theirs' = 'addresses') =>
@@ -141,13 +143,12 @@ function advance(job: Job, stage: Stage, page: SQL, key: SQL): Statement {
   return sql`UPDATE ${erasures} SET
       cursor = CASE WHEN ${isLast} THEN '' ELSE (SELECT max(${key}) FROM (${page})) END,
       stage = CASE WHEN ${isLast} THEN ${after(stage)} ELSE stage END
-    WHERE user_id = ${job.userId} AND ${isAt(job, stage)}`
+    WHERE ${jobAt(job, stage)}`
 }
 
 /** Advances to the next stage once a page is empty, as its rows have been removed. */
 const advanceWhenEmpty = (job: Job, stage: Stage, page: SQL): Statement =>
-  sql`UPDATE ${erasures} SET stage = ${after(stage)}
-    WHERE user_id = ${job.userId} AND ${isAt(job, stage)} AND NOT EXISTS (${page})`
+  sql`UPDATE ${erasures} SET stage = ${after(stage)} WHERE ${jobAt(job, stage)} AND NOT EXISTS (${page})`
 
 const historyPage = (job: Job, stage: Stage, which: SQL) =>
   sql`SELECT id FROM ${activityLogs} WHERE ${which} AND id > ${read(job, 'cursor')} AND ${isAt(job, stage)}
@@ -200,8 +201,7 @@ function historyByThem(job: Job): Statement[] {
 function spellings(job: Job): Statement[] {
   const isAscii = sql`coalesce(json_extract(sought, '$.addresses'), '') NOT GLOB '*[^ -~]*'`
   return [
-    sql`UPDATE ${erasures} SET stage = ${after('spellings')}
-      WHERE user_id = ${job.userId} AND ${isAt(job, 'spellings')} AND ${isAscii}`,
+    sql`UPDATE ${erasures} SET stage = ${after('spellings')} WHERE ${jobAt(job, 'spellings')} AND ${isAscii}`,
   ]
 }
 
@@ -316,31 +316,32 @@ function answersByAddress(job: Job): Statement[] {
 }
 
 /**
- * An address of theirs in the reason for which somebody else was disabled, found by full-text search in any
- * case. Nobody can make others' reasons disappear: their name is not searched for, which could be "Chargeback fraud",
- * and the words of an address alone are not enough, which could be those of disabled@with.others.
+ * An address of theirs in the reason for which somebody else was disabled: full-text search finds its words, in any case,
+ * and the part before its "@" has to be there too. Their name is not searched for: a user called "Chargeback fraud" would
+ * remove it from everybody's reasons. The job's row keeps the page, as each statement takes rows out of the index.
  */
 function inReasons(job: Job): Statement[] {
-  const phrases = sql`SELECT '"' || replace(value, '"', '""') || '"' AS phrase FROM ${addresses(job)}
-    WHERE NOT ${isHeld(sql`value`)}`
-  const match = sql`coalesce((SELECT 'reason : (' || group_concat(phrase, ' OR ') || ')' FROM (${phrases})), '""')`
-  const hasAddress = sql`EXISTS (SELECT 1 FROM ${addresses(job)}
-    WHERE instr(lower(reason), substr(value, 1, instr(value, '@'))) > 0)`
-  const page = (column: 'about' | 'rowid') => sql`SELECT ${sql.identifier(column)} FROM reasons_fts
-    WHERE reasons_fts MATCH ${match} AND ${isAt(job, 'reasons')} AND ${hasAddress} LIMIT ${job.rows}`
+  const page = sql`SELECT reasons_fts.rowid AS id FROM ${theirs(job)} AS sought CROSS JOIN reasons_fts
+    WHERE reasons_fts MATCH 'reason : "' || replace(sought.value, '"', '""') || '"' AND ${isAt(job, 'reasons')}
+      AND instr(lower(reason), substr(sought.value, 1, instr(sought.value, '@'))) > 0
+      AND NOT ${isHeld(sql`sought.value`)} LIMIT ${job.rows}`
+  const ids = sql`(SELECT value FROM json_each(CASE WHEN ${isAt(job, 'reasons')} THEN ${read(job, 'cursor')} ELSE '[]' END))`
+  const about = sql`SELECT about FROM reasons_fts WHERE rowid IN ${ids}`
   return [
-    eraseReasonsFromDeliveries(page('about')),
-    sql`UPDATE ${users} SET disabled_reason = NULL WHERE id IN (${page('about')})`,
-    sql`UPDATE ${activityLogs} SET details = json_remove(details, '$.reason') WHERE id IN (${page('about')})`,
+    sql`UPDATE ${erasures} SET cursor = (SELECT json_group_array(id) FROM (${page})) WHERE ${jobAt(job, 'reasons')}`,
+    eraseReasonsFromDeliveries(about),
+    sql`UPDATE ${users} SET disabled_reason = NULL WHERE id IN (${about})`,
+    sql`UPDATE ${activityLogs} SET details = json_remove(details, '$.reason') WHERE id IN (${about})`,
     // Triggers should have done this; a row that they missed would be found for ever.
-    sql`DELETE FROM reasons_fts WHERE rowid IN (${page('rowid')})`,
-    advanceWhenEmpty(job, 'reasons', page('rowid')),
+    sql`DELETE FROM reasons_fts WHERE rowid IN ${ids}`,
+    sql`UPDATE ${erasures} SET cursor = '', stage = iif(json_array_length(cursor) < ${job.rows}, ${after('reasons')}, stage)
+      WHERE ${jobAt(job, 'reasons')}`,
   ]
 }
 
 /** The last stage. Data that is kept for a while has its own time, and late writes are looked for once more. */
 function theEnd(job: Job): Statement[] {
-  const isHere = sql`user_id = ${job.userId} AND ${isAt(job, 'end')}`
+  const isHere = jobAt(job, 'end')
   return [
     sql`DELETE FROM ${erasures} WHERE ${isHere} AND origin_until IS NULL AND began_at <= ${job.now - LATE_WRITES_MS}`,
     sql`UPDATE ${erasures} SET sought = NULL, stage = ${STAGES[0]}, cursor = '', origin_until = NULL,
