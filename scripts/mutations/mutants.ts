@@ -19,8 +19,7 @@ interface Place {
   end: number
   /**
    * A refusal (`if (…) throw …`, `… ? … : null`), which matters if its condition is `when`; a call that may throw; a
-   * guard that a route names; one side of a condition; or part of a query. Of all but the last a run of the tests
-   * tells whether they would notice.
+   * guard that a route names; one side of a condition; or part of a query.
    */
   kind: 'refusal' | 'call' | 'guard' | 'side' | 'query'
   test?: { start: number; end: number; when: boolean }
@@ -126,8 +125,7 @@ export function findMutants(file: string, source: string): Mutant[] {
 
 /**
  * The source with a switch wherever a mutant would be evaluated: where `leftOut__(index)` says yes, it is left out.
- * Otherwise `matters__`, `differs__`, `throws__` and `guards__` tell whether leaving it out would change anything
- * (left-out.ts). `sql__` stands for Drizzle's `sql`. A guard that is left out still declares what it checks: its
+ * Otherwise `matters__` and `differs__` tell whether leaving it out would change anything (left-out.ts). `sql__` stands for Drizzle's `sql`. A guard that is left out still declares what it checks: its
  * behaviour has to be missed, and not its line in the API document.
  */
 export function withSwitches(source: string, mutants: Mutant[]): string {
@@ -139,12 +137,11 @@ export function withSwitches(source: string, mutants: Mutant[]): string {
     const isSpread = source.startsWith('...', place.start)
     const either = `(${call} ? ${isSpread ? `[${mutated}]` : mutated} : `
     const isStatement = place.kind === 'refusal' && !replacement
-    // What awaits may write, so it is not evaluated twice.
-    const differs = place.kind === 'side' && !mutated.includes('await ')
+    const differs = place.kind === 'side' && isTellable({ place, replacement })
     const [open, close] = {
       // In braces, or an `else` behind it would become its own.
       refusal: isStatement ? [`{ if (!${call}) { `, ' } }'] : [either, ')'],
-      call: [`{ if (!${call}) { try { `, ` } catch (error) { throw throws__(${index}, error) } } }`],
+      call: [`{ if (!${call}) { `, ' } }'],
       guard: [`guards__(${index}, `, ')'],
       side: differs ? [`${either}differs__(${index}, `, `, () => ${mutated}))`] : [either, ')'],
       query: [either, ')'],
@@ -176,9 +173,15 @@ export function withSwitches(source: string, mutants: Mutant[]): string {
   return switched + source.slice(done)
 }
 
-/** Whether a run of the tests tells which of them would notice: see `Place`. */
-export const isTellable = ({ place, replacement }: Mutant) =>
-  place.kind !== 'query' && !(place.kind === 'side' && replacement.includes('await '))
+/** A call, which may do something: it is not made twice. */
+const CALLS = /[\w)\]]\(|\bawait\b/
+
+/**
+ * Whether a run of the tests tells which of them would notice: see `Place`. A guard may act without stopping anybody, as a
+ * call may without throwing.
+ */
+export const isTellable = ({ place: { kind }, replacement }: Pick<Mutant, 'place' | 'replacement'>) =>
+  kind === 'refusal' || (kind === 'side' && !CALLS.test(replacement))
 
 /** `throw …`, `return`, or a return of what says no: alone, or as the only statement of a block. */
 function isRefusal(statement: Node): boolean {

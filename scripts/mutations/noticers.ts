@@ -18,7 +18,7 @@ function idsOf({ names, tests }: Reached, mutant: Named): string[] {
 }
 
 /** How many tests are asked about each mutant that nobody has noticed, from round to round. */
-const ROUNDS = [3, 6, 12, 24, 48, 96]
+const ROUNDS = [3, 6, 12, 24, 48, 96, Number.POSITIVE_INFINITY]
 /** How many test files are asked about what is evaluated once and kept, and about what tests were not sure of. */
 const FILES_ALONE = 8
 /** A test that has so much to notice already is asked half as readily. */

@@ -86,12 +86,13 @@ export async function startTests() {
     )
     const plan = [...byId].map(([id, its]) => [id, its.map(({ mutant }) => mutant.name)] as const)
     await run(tests, { tests: Object.fromEntries(plan) }, (module) => {
+      // None for what comes after a test that has failed with everything in place.
       for (const test of module.children.allTests())
-        for (const [name, verdict] of Object.entries(test.meta().verdicts ?? {}))
-          tell(byId.get(test.id)!.find(({ mutant }) => mutant.name === name)!, verdict)
+        for (const question of byId.get(test.id) ?? [])
+          tell(question, test.meta().verdicts?.[question.mutant.name] ?? 'unsure')
     })
   }
-  /** Whether some of these tests fail without it from beginning to end, each of which passes with it. */
+  /** Whether one of these tests fails without it from beginning to end, passes with it, and fails again. */
   async function notices(test: TestSpecification, testIds: string[], { name }: Named): Promise<boolean> {
     const only = (ids: string[]) => [test.project.createSpecification(test.moduleId, { testIds: ids })]
     let failed: string[] = []
@@ -103,8 +104,11 @@ export async function startTests() {
     await run(only(testIds), { always: name }, told)
     if (isOk) return false
     // Without a test that failed, the file did.
-    await run(only(failed.length > 0 ? failed.slice(0, 1) : testIds), {}, told)
-    return isOk
+    const failing = only(failed.length > 0 ? failed.slice(0, 1) : testIds)
+    await run(failing, {}, told)
+    if (!isOk) return false
+    await run(failing, { always: name }, told)
+    return !isOk
   }
   return { specifications, whatTheyReach, ask, notices, close: () => vitest.close() }
 }

@@ -35,7 +35,7 @@ export const LogIn = lazy(() =>
       }),
       signup_token: token().optional().meta({
         description:
-          'From signing up, until the address is confirmed. Where it has to be, every refusal is then 403 `email_not_verified`, whatever was wrong.',
+          'From signing up, until the address is confirmed. Where it has to be, a wrong password is then 403 `email_not_verified`, too.',
       }),
       ...keeping(),
     })

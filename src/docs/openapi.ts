@@ -183,7 +183,8 @@ function describeOperation(path: string, declared: OperationParts[], issuer: str
     tags: [parts.tag],
     summary: parts.summary,
     description: parts.description,
-    security: parts.security ? [{ bearer: [] }, { cookie: [] }] : [],
+    // By cookie, a body has to be JSON.
+    security: parts.security ? [{ bearer: [] }, ...(parts.rows ? [] : [{ cookie: [] }])] : [],
     ...(parts.security && parts.security !== 'signed_in' && permission(parts.security)),
     parameters,
     ...((parts.body ?? parts.form ?? parts.rows) && {

@@ -32,7 +32,7 @@ const tag = 'webhooks'
 const mayTell = () => tooManyAttempts(60)
 const ANSWER_WITHIN = inWords(CALLS.webhook.timeoutMs)
 const TOLD = `Needs a login in the last ${RECENT_LOGIN}. Every administrator is told by mail.`
-const BY_HAND = `Answers when the receiver has, or after ${ANSWER_WITHIN}. ${TOLD} At most ${NOTICES_ALIKE} times in ${inWords(HOUR_MS)} for each webhook.`
+const BY_HAND = `Answers when the receiver has, or after ${ANSWER_WITHIN}. Needs a login in the last ${RECENT_LOGIN}. Every administrator is told by mail, at most ${NOTICES_ALIKE} times in ${inWords(HOUR_MS)} for each webhook.`
 
 /** Under /v1/webhooks: for those who decide what other systems are told. */
 export const webhookRoutes = new Hono<AppEnv>()

@@ -82,12 +82,14 @@ globalThis.mutants__ = {
 }
 
 /** A test or a suite: Vitest lets a hook write what its types call read-only. */
-type Task = { id: string; repeats?: number; tasks?: Task[] }
+type Task = { id: string; repeats?: number; concurrent?: boolean; tasks?: Task[] }
 
 /** For each that a test is to notice, it runs up to three times: see `Verdict`. */
 function repeat(task: Task): void {
   const names = plan.tests?.[task.id]
   if (names) task.repeats = 3 * names.length
+  // What is left out, and what was reached, is one test's at a time.
+  task.concurrent = false
   task.tasks?.forEach(repeat)
 }
 

@@ -16,18 +16,12 @@ function matters__(index, value, when) {
   if (Boolean(value) === when) globalThis.mutants__?.matters(name__(index))
   return value
 }
-function throws__(index, error) { return matters__(index, error, true) }
 function differs__(index, value, mutated) {
   globalThis.mutants__?.compare(name__(index), value, mutated)
   return value
 }
 function guards__(index, guard) {
-  return Object.assign(async (c, next) => {
-    if (leftOut__(index)) return next()
-    let isStopped = true
-    try { return await guard(c, () => { isStopped = false; return next() }) }
-    finally { matters__(index, isStopped, true) }
-  }, guard)
+  return Object.assign((c, next) => leftOut__(index) ? next() : guard(c, next), guard)
 }`
 
 /** Puts a switch wherever something can be left out, when a file is read: what it is, left-out.ts decides. */
