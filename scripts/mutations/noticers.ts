@@ -21,19 +21,19 @@ function idsOf({ names, tests }: Reached, mutant: Named): string[] {
 const ROUNDS = [3, 6, 12, 24, 48, 96, Number.POSITIVE_INFINITY]
 /** How many test files are asked about what is evaluated once and kept, and about what tests were not sure of. */
 const FILES_ALONE = 8
-/** A test that has so much to notice already is asked half as readily. */
-const BUSY = 8
+/** How long a run of Vitest should be busy with one test, in seconds. */
+const BUSY_SECONDS = 20
 
 type Reach = Map<TestSpecification, Reached>
 
-/** How much of what a test reaches is in a file of the source, by the id of the test. */
+/** The share of what a test reaches that is in a file of the source, by the id of the test. */
 function sharesOf(reach: Reach): Map<string, Map<string, number>> {
   const shares = new Map<string, Map<string, number>>()
   for (const { names, tests } of reach.values())
     for (const [id, places] of Object.entries(tests)) {
       const files = places.map((place) => names[place]!.split(' ')[0]!)
       const byFile = [...Map.groupBy(files, (file) => file)]
-      shares.set(id, new Map(byFile.map(([file, its]) => [file, its.length / Math.sqrt(places.length)])))
+      shares.set(id, new Map(byFile.map(([file, its]) => [file, its.length / places.length])))
     }
   return shares
 }
@@ -63,11 +63,14 @@ export async function findNoticers(
     ]),
   )
   const asked = new Map(mutants.map((mutant) => [mutant, 0]))
+  const secondsOf = ({ test, id }: Question) => reach.get(test)!.seconds?.[id] ?? 0.5
 
+  /** @param waiting for how many seconds each test will be busy. */
   function take(mutant: Named, count: number, waiting: Map<string, number>): Question[] {
-    const scoreOf = ({ id }: Question) =>
-      ((shares.get(id)?.get(mutant.file) ?? 0) * (1 + (worth.get(id)?.get(mutant.file) ?? 0))) /
-      (BUSY + (waiting.get(id) ?? 0))
+    const scoreOf = (question: Question) =>
+      ((shares.get(question.id)?.get(mutant.file) ?? 0) *
+        (1 + (worth.get(question.id)?.get(mutant.file) ?? 0))) /
+      (BUSY_SECONDS + secondsOf(question) + (waiting.get(question.id) ?? 0))
     const ranked = open
       .get(mutant)!
       .filter(({ id }) => !unfit.has(id))
@@ -78,7 +81,8 @@ export async function findNoticers(
     const taken = ranked.splice(0, Math.min(count, atMost - before))
     open.set(mutant, ranked)
     asked.set(mutant, before + taken.length)
-    for (const { id } of taken) waiting.set(id, (waiting.get(id) ?? 0) + 1)
+    for (const question of taken)
+      waiting.set(question.id, (waiting.get(question.id) ?? 0) + 2 * secondsOf(question))
     return taken
   }
   function tellNoticed(mutant: Named, test: TestSpecification): void {

@@ -67,7 +67,9 @@ export async function startTests() {
       // What fails anyway can notice nothing.
       const failed = [...module.children.allTests('failed')].map(({ id }) => id)
       for (const id of failed) delete told?.tests[id]
-      if (told) reached.set(nameOf(module), told)
+      const took = [...module.children.allTests()].map((test) => [test.id, test.diagnostic()?.duration ?? 0])
+      const seconds = Object.fromEntries(took.map(([id, ms]) => [id, Number(ms) / 1000]))
+      if (told) reached.set(nameOf(module), { ...told, seconds })
       console.log(
         module.ok() ? `read ${nameOf(module)}` : `FAILS with nothing left out: ${nameOf(module)} ${failed}`,
       )

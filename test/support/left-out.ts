@@ -10,6 +10,8 @@ export interface Reached {
   file: number[]
   /** By the id of a test. */
   tests: Record<string, number[]>
+  /** How long each test took. */
+  seconds?: Record<string, number>
 }
 
 /** What a run of the tests is to leave out. */
