@@ -207,9 +207,9 @@ interface Lost {
 }
 
 /**
- * People who can no longer sign in are worse than webhooks that cannot be signed: a webhook gets a new
- * secret, and goes on. So does whoever has not signed in since a key that leaked was replaced: they need a reset, and
- * nobody else notices.
+ * People who can no longer sign in are worse than webhooks that cannot be signed: a webhook gets a new secret, and goes on.
+ * So does whoever has not signed in since a key that leaked was replaced, with an imported password too: they need a reset.
+ * Users without a password tell nothing about it. This looks at two users, so `degraded` may also mean nearly everybody.
  */
 function verdictOnKeys(
   { keys }: Resources['config'],
@@ -217,9 +217,11 @@ function verdictOnKeys(
 ): Verdict {
   const [{ seeds, imported, webhooks }] = lost as [Lost]
   const [{ oldest, newest }] = hashes as [Hashes]
-  const ends = [oldest, newest].map((hash) => hash !== null && !hasKeyOf(hash, keys))
-  if (seeds || imported || !ends.includes(false)) return 'failed'
-  return webhooks || ends.includes(true) ? 'degraded' : 'ok'
+  const stored = [oldest, newest].filter((hash) => hash !== null)
+  const isLost = (hash: string) => !hasKeyOf(hash, keys)
+  const someAreLost = stored.some(isLost)
+  if (seeds || (someAreLost && stored.every(isLost))) return 'failed'
+  return someAreLost || imported || webhooks ? 'degraded' : 'ok'
 }
 
 /** Once the hourly quota of mails is used up, only known devices get mail. */

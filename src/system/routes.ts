@@ -17,7 +17,7 @@ const Ready = lazy(() =>
     .object({
       status: z.enum(['ready', 'degraded']).meta({
         description:
-          '`degraded`: Redis is away, the clocks differ, the mails of this hour are used up, the mail service has refused the last mail, or a key is gone that some passwords or webhooks need. Every answer is still right.',
+          '`degraded`: Redis is away, the clocks differ, the mails of this hour are used up, the mail service has refused the last mail, or a key is gone that webhooks or passwords need, imported ones too: some of them, or nearly all. Every answer is still right.',
       }),
       database: z.literal('ok'),
       redis: z.enum(['ok', 'unavailable']),
