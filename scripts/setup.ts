@@ -85,14 +85,19 @@ interface SettingUp {
 }
 
 /** The kept value, else the environment's, else the answer to a question. */
-async function known({ kept, questions }: SettingUp, question: Question): Promise<string> {
+async function known(all: SettingUp, question: Question): Promise<string> {
+  const answer = await knownOrAsked(all, question)
+  all.kept.keep({ [question.name]: answer })
+  return answer
+}
+
+/** Keeps nothing: for an answer that has to be checked first. */
+async function knownOrAsked({ kept, questions }: SettingUp, question: Question): Promise<string> {
   const { name, faultOf } = question
   const before = kept.values[name] ?? process.env[name]
   const fault = before === undefined ? undefined : faultOf(before)
   if (fault) throw new Error(`${name} ${fault}.`)
-  const answer = before ?? (await questions.ask(question))
-  kept.keep({ [name]: answer })
-  return answer
+  return before ?? (await questions.ask(question))
 }
 
 async function main() {
@@ -199,17 +204,14 @@ async function chooseDomain(all: SettingUp) {
   const { domains } = readWranglerConfig(config)
   if (before && domains.includes(before)) return
   const [written] = domains
-  const domain = written ?? (await known(all, QUESTIONS.domain))
-  if (!domain) return
-  if (domain !== before && (await isInUse(domain))) {
-    // Not kept, so it is asked for again.
-    if (!written) kept.forget(['DOMAIN'])
+  const domain = written ?? (await knownOrAsked(all, QUESTIONS.domain))
+  if (domain && domain !== before && (await isInUse(domain)))
     throw new Error(
       `${domain} is in use: DNS knows it, and deploying would take it away from whatever answers there. ${written ? `Name another domain in ${config}` : 'Choose another domain'}. If it is to lead to this deployment all the same, write DOMAIN='${domain}' into the file named above.`,
     )
-  }
+  // Only now: what the file names is not looked up again, even if this run was stopped meanwhile.
   kept.keep({ DOMAIN: domain })
-  if (written) return
+  if (!domain || written) return
   writeDomain(config, domain)
   console.log(`${config} names ${domain} now: commit it, as every deployment reads it.`)
 }
@@ -218,11 +220,19 @@ async function chooseDomain(all: SettingUp) {
  * Every domain of a Worker has a DNS record, and so has that of another host. Wrangler asks before it replaces either, but
  * only in a terminal, and it does not run in one here.
  */
-const isInUse = (domain: string): Promise<boolean> =>
-  lookup(domain).then(
-    () => true,
-    () => false,
-  )
+async function isInUse(domain: string): Promise<boolean> {
+  try {
+    await lookup(domain)
+    return true
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    if (code === 'ENOTFOUND' || code === 'ENODATA') return false
+    throw new Error(
+      `Whether ${domain} is in use could not be looked up in DNS (${code}), so nothing was deployed there.`,
+      { cause },
+    )
+  }
+}
 
 async function findDatabase(all: SettingUp, name: string) {
   const { kept } = all
@@ -353,14 +363,14 @@ async function makeAdmin(
 async function putSettings({ kept, wrangler }: SettingUp) {
   const settings = kept.settings()
   const isMailInFile = ['RESEND_API_KEY', 'SMTP_URL'].some((name) => name in settings)
-  const ours = [
-    ...(kept.values.PUT_BY_SETUP ?? '').split(','),
-    ...(isMailInFile ? ['RESEND_API_KEY', 'SMTP_URL'] : []),
-  ]
+  const before = (kept.values.PUT_BY_SETUP ?? '').split(',').filter(Boolean)
+  const ours = [...before, ...(isMailInFile ? ['RESEND_API_KEY', 'SMTP_URL'] : [])]
   const { names, why } = await wrangler.secretNames()
   const removed = names.filter((name) => ours.includes(name) && !(name in settings))
   await wrangler.putSecrets({ ...settings, ...Object.fromEntries(removed.map((name) => [name, null])) })
-  kept.keep({ PUT_BY_SETUP: Object.keys(settings).join(',') })
+  // What could not be removed now is removed by a later run.
+  const put = new Set([...(why ? before : []), ...Object.keys(settings)])
+  kept.keep({ PUT_BY_SETUP: [...put].join(',') })
   console.log(`Secrets put: ${Object.keys(settings).join(', ')}.`)
   if (removed.length > 0)
     console.log(`Secrets removed, as the file does not have them: ${removed.join(', ')}.`)
