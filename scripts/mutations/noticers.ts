@@ -1,5 +1,6 @@
 import type { TestSpecification } from 'vitest/node'
-import type { Reached, Verdict } from '../../test/support/left-out.ts'
+import type { Verdict } from '../../test/support/asked.ts'
+import type { Reached } from '../../test/support/left-out.ts'
 import { isTellable, toLine } from './mutants.ts'
 import { type Named, nameOf, type Question, type Tests } from './tests.ts'
 

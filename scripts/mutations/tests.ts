@@ -3,7 +3,8 @@ import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'no
 import { dirname, join, relative, resolve } from 'node:path'
 import { createClient } from '@libsql/client/http'
 import { createVitest, type TestModule, type TestSpecification, type Vitest } from 'vitest/node'
-import type { Plan, Reached, Verdict } from '../../test/support/left-out.ts'
+import type { Verdict } from '../../test/support/asked.ts'
+import type { Plan, Reached } from '../../test/support/left-out.ts'
 import type { Mutant } from './mutants.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')

@@ -1,6 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: what is looked at is source.
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { findMutants, withSwitches } from '../../scripts/mutations/mutants.ts'
+import { Asked } from '../support/asked.ts'
 
 const leftOut = (source: string) => findMutants('src/x.ts', source).map(({ text }) => text)
 const mutated = (source: string) =>
@@ -95,4 +96,41 @@ test('Whatever can be left out has a switch', () => {
   )
   expect(switched('record(r, event, isDone)')).toBe('record(r, event, (leftOut__(0) ? sql__`1` : isDone))')
   expect(switched("r.get('/x', guard, handler)")).toBe("r.get('/x', guards__(0, guard), handler)")
+})
+
+describe('A test that is asked about several mutants', () => {
+  /** What it leaves out in each attempt (`null`: nothing), if these are how they end. */
+  function ask(names: string[], ...outcomes: ('passes' | 'fails')[]) {
+    const asked = new Asked(names)
+    const leftOut = outcomes.map((outcome) => {
+      const { name } = asked
+      asked.tell(outcome === 'passes')
+      return name
+    })
+    return { leftOut, next: asked.name, verdicts: asked.verdicts }
+  }
+
+  test('has noticed one if it fails without it, passes with it, and fails without it again', () => {
+    expect(ask(['a', 'b'], 'fails', 'passes', 'fails', 'passes')).toEqual({
+      leftOut: ['a', null, 'a', 'b'],
+      next: undefined,
+      verdicts: { a: 'noticed', b: 'unnoticed' },
+    })
+  })
+
+  test('is not sure of one if it fails only once', () => {
+    expect(ask(['a', 'b'], 'fails', 'passes', 'passes')).toEqual({
+      leftOut: ['a', null, 'a'],
+      next: 'b',
+      verdicts: { a: 'unsure' },
+    })
+  })
+
+  test('says nothing more once it has failed with everything in place', () => {
+    expect(ask(['a', 'b'], 'fails', 'fails')).toEqual({
+      leftOut: ['a', null],
+      next: undefined,
+      verdicts: { a: 'unsure' },
+    })
+  })
 })

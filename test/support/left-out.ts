@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, inject } from 'vitest'
+import { Asked, type Verdict } from './asked.ts'
 
 /**
  * What `npm run test:mutations` may leave out and a test file has reached, by their place in `names`: `src/a.ts 3`, and
@@ -6,8 +7,6 @@ import { afterAll, afterEach, beforeAll, beforeEach, inject } from 'vitest'
  */
 export interface Reached {
   names: string[]
-  /** While the file was read and prepared, and between its tests. */
-  file: number[]
   /** By the id of a test. */
   tests: Record<string, number[]>
   /** How long each test took. */
@@ -21,12 +20,6 @@ export interface Plan {
   /** From the beginning to the end: what is evaluated once, and kept. */
   always?: string
 }
-
-/**
- * `noticed`: the test failed without it, passed with it, and failed without it again. `unsure`: it failed with it too,
- * or once only.
- */
-export type Verdict = 'noticed' | 'unnoticed' | 'unsure'
 
 declare module 'vitest' {
   interface TaskMeta {
@@ -95,50 +88,15 @@ function repeat(task: Task): void {
   task.tasks?.forEach(repeat)
 }
 
-/** What a test leaves out as it is repeated. */
-class Asked {
-  readonly verdicts: Record<string, Verdict> = {}
-  private readonly names: string[]
-  private at = 0
-  private attempt: 'first' | 'control' | 'second' = 'first'
-  constructor(names: string[]) {
-    this.names = names
-  }
-  /** What to leave out in the next attempt, `null` for nothing, or `undefined` after the last. */
-  get name(): string | null | undefined {
-    return this.attempt === 'control' ? null : this.names[this.at]
-  }
-  tell(hasPassed: boolean): void {
-    const name = this.names[this.at]!
-    if (this.attempt === 'first' && !hasPassed) this.attempt = 'control'
-    else if (this.attempt === 'control' && hasPassed) this.attempt = 'second'
-    else {
-      const isControl = this.attempt === 'control'
-      const isFirst = this.attempt === 'first'
-      this.verdicts[name] = isFirst ? 'unnoticed' : isControl || hasPassed ? 'unsure' : 'noticed'
-      this.attempt = 'first'
-      // What fails with everything in place can notice nothing more.
-      this.at = isControl ? this.names.length : this.at + 1
-    }
-  }
-}
-
 const asked = new Map<string, Asked>()
-const file = new Set<number>()
 const tests: Reached['tests'] = {}
-
-/** What was reached since the last call. */
-function take(): number[] {
-  const taken = [...reachedNow]
-  reachedNow.clear()
-  return taken
-}
 
 // biome-ignore lint/correctness/noEmptyPattern: Vitest asks for a pattern.
 beforeAll(({}, suite) => repeat(suite as Task))
 
 beforeEach(({ task, skip }) => {
-  for (const place of take()) file.add(place)
+  // What was reached while the file was read, or between its tests, is no test's.
+  reachedNow.clear()
   const names = plan.tests?.[task.id]
   if (!names) return
   const run = asked.get(task.id)
@@ -151,9 +109,9 @@ beforeEach(({ task, skip }) => {
 })
 afterEach(({ task }) => {
   leftOut = plan.always
-  tests[task.id] = take()
+  tests[task.id] = [...reachedNow]
 })
 // biome-ignore lint/correctness/noEmptyPattern: Vitest asks for a pattern.
 afterAll(({}, { meta }) => {
-  meta.reached = { names: [...places.keys()], file: [...file, ...take()], tests }
+  meta.reached = { names: [...places.keys()], tests }
 })
